@@ -1,0 +1,109 @@
+"""A scenario as its author means it: workload, arrivals, faults, objectives and gates. Plain values, already valid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ArrivalKind(StrEnum):
+    """How request starts are spread over time; all are open loop."""
+
+    CONSTANT = "constant"
+    POISSON = "poisson"
+    GAMMA = "gamma"
+    RAMP = "ramp"
+    SPIKE = "spike"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """When requests start. Rates in requests per second, times in seconds.
+
+    constant, poisson, gamma: `rate` (gamma also `cv`, the coefficient of variation of the gaps).
+    ramp: from `base` to `peak` over the whole duration. spike: `base`, and `peak` from `spike_at_s` for `spike_s`.
+    """
+
+    kind: ArrivalKind
+    duration_s: float
+    rate: float = 0.0
+    base: float = 0.0
+    peak: float = 0.0
+    spike_at_s: float = 0.0
+    spike_s: float = 0.0
+    cv: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A gradual turn of a workload from era A to era B: share of era-B requests 0 before `start`, 1 after `end`.
+
+    `start` and `end` are fractions of the run's duration.
+    """
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Where requests come from: a mix of profiles by weight (profile `odd` is the odd-input catalogue)."""
+
+    mix: tuple[tuple[str, float], ...]
+    drift: Drift | None = None
+    safety_share: float = 0.0  # share of requests that probe the trained safety behaviour (declined kinds, injections)
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """What each single request must meet to count towards goodput; None: not bounded. Seconds."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    e2e_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSpec:
+    """A disturbance: kind (`engine.kill`), when (seconds from the first due time), and its parameters."""
+
+    kind: str
+    at_s: float
+    params: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateSpec:
+    """A bound on one metric: `minimum` <= metric <= `maximum`, decided at `confidence`."""
+
+    metric: str
+    minimum: float | None = None
+    maximum: float | None = None
+    confidence: float = 0.95
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How the embedded engine is set up for this scenario; ignored for an outside target."""
+
+    slots: int = 16
+    ctx: int = 1024
+    queue_limit: int = 32
+    threads: int = 0  # 0: leave the harness a core
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Workload + arrivals + faults + gates, under a name."""
+
+    name: str
+    about: str
+    workload: Workload
+    arrivals: Arrivals
+    slo: Slo = field(default_factory=Slo)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    faults: tuple[FaultSpec, ...] = ()
+    gates: tuple[GateSpec, ...] = ()
+    timeout_s: float = 30.0
+    source: str = ""  # the TOML text it was read from, kept in the journal

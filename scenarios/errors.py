@@ -1,0 +1,55 @@
+"""The harness's errors.
+
+HarnessError
+├── DefinitionErrors     a scenario file is wrong: every mistake with its line and its fix
+├── UnknownScenario      no catalogue entry and no file of that name
+├── TargetError          the target cannot be started, reached or used as asked
+├── JournalError         a journal is missing, damaged or of another version
+└── RunNotFound          no run of that id in the runs directory
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class HarnessError(Exception):
+    """Base of every error that the harness raises on purpose; its text is meant for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in a scenario file: where it is (1-based line, 0 when unknown), what it is, how to mend it."""
+
+    file: str
+    line: int
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.what}" + (f"; {self.fix}" if self.fix else "")
+
+
+class DefinitionErrors(HarnessError):
+    """A scenario definition holds mistakes, all of them listed in `mistakes`, in file order."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        self.mistakes = mistakes
+
+
+class UnknownScenario(HarnessError):
+    """Neither a catalogue name nor a readable TOML file."""
+
+
+class TargetError(HarnessError):
+    """The target could not be started, reached or used as asked."""
+
+
+class JournalError(HarnessError):
+    """A journal is missing, damaged or of a version that this build cannot read."""
+
+
+class RunNotFound(HarnessError):
+    """No run of that id in the runs directory."""

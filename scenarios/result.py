@@ -1,0 +1,113 @@
+"""The document that `--json` prints: the verdict with its evidence. Versioned; its schema ships with the package."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class Verdict(StrEnum):
+    """What a run comes to."""
+
+    GO = "GO"
+    NO_GO = "NO-GO"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    INVALID = "INVALID"
+
+
+class GateVerdict(StrEnum):
+    """What one gate comes to."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"
+
+
+class GateResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One gate, decided. `interval` is the confidence interval of `measured`; `needed` more requests settle it."""
+
+    name: str
+    metric: str
+    bound: str
+    measured: float | None
+    interval: tuple[float | None, float | None] | None
+    confidence: float
+    verdict: GateVerdict
+    n: int
+    evidence: tuple[int, ...] = ()  # indexes of the observations that weigh most
+    needed: int | None = None
+    reason: str = ""
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Which run this is. `environment` holds only facts about machine and versions."""
+
+    id: str
+    scenario: str
+    seed: int
+    plan_hash: str
+    target: str
+    model: str
+    started_at: str  # ISO 8601, UTC
+    environment: dict[str, str | int | float | bool | None]
+    state: str = "done"  # "done" | "interrupted" | "running": what the journal says
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Percentiles in seconds, from due; `raw` from sent."""
+
+    n: int
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = None
+    raw: dict[str, float | None] = {}
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds from a disturbance's start (fault) or end (spike) to service inside the SLO; None: not in the run."""
+
+    cause: str
+    at_s: float
+    recovered_s: float | None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers from observations, all by the definitions of DESIGN.md. Rates per second."""
+
+    planned: int
+    outcomes: dict[str, int]
+    window_s: float
+    goodput: float | None
+    goodput_rate: float | None  # good requests per second
+    throughput: dict[str, float | None]  # requests_per_s, tokens_per_s
+    tokens_from: str  # "usage", "mixed" or "none"
+    ttft_s: Latency
+    ttfa_s: Latency
+    itl_s: Latency
+    tpot_s: Latency
+    e2e_s: Latency
+    shed_s: Latency  # due -> end of a shed answer
+    accuracy: dict[str, dict[str, float | int | None]]  # slice ("all", "support-chat/A", ...) -> n, correct, rate
+    findings: dict[str, int]
+    drift: dict[str, float | int | bool | str | None]
+    odd: dict[str, int]  # probes, correct, wrong
+    recovery: tuple[Recovery, ...]
+    instrument: dict[str, float | int | str | None]
+    not_measured: dict[str, str]  # metric -> why
+
+
+class ResultDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of it."""
+
+    verdict: Verdict
+    why: str  # one sentence
+    run: RunInfo
+    summary: Summary
+    gates: tuple[GateResult, ...]
+    schema_version: int = SCHEMA_VERSION
