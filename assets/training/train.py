@@ -1,0 +1,155 @@
+"""The training run: warm-up, a slow decay, a linear cool-down; checkpoints that a killed run goes on from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+from assets.training.corpus import BASE_WEIGHTS, Batches, Encoder, Example, draw, text_of
+from assets.training.model import Decoder, Shape
+from assets.training.optimizer import Optimizer
+from assets.training.tokenizer import train_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the result; `work` holds the checkpoint and is not part of it."""
+
+    seed: int
+    steps: int
+    shape: Shape
+    work: Path
+    tokens_per_step: int = 6144
+    decay_from: int = 300
+    cooldown_share: float = 0.25
+    prompt_loss_steps: int = 1200
+    prompt_loss_weight: float = 0.2
+    matrix_lr: float = 0.012
+    embed_lr: float = 2e-3
+    check_every: int = 200
+
+    def factor(self, step: int) -> float:
+        """Learning rate at `step` relative to its peak: up, down with the root of the step, then in a line to 0."""
+        slow = min((step + 1) / 60, 1.0, (self.decay_from / (step + 1)) ** 0.5)
+        return slow * min(1.0, (self.steps - step) / max(1.0, self.steps * self.cooldown_share))
+
+
+def make_tokenizer(recipe: Recipe) -> Tokenizer:
+    """The tokenizer of this seed, kept beside the checkpoint."""
+    path = recipe.work / "tokenizer.json"
+    if not path.exists():
+        rng = random.Random(f"tokenizer:{recipe.seed}")
+        kinds = [kind for kind in BASE_WEIGHTS if kind != "odd"]
+        texts = [text for _ in range(12_000) for text in text_of(draw(rng, rng.choice(kinds)))]
+        train_tokenizer(texts, recipe.shape.vocab).save(str(path))
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def pad(examples: list[Example], size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(tokens (n, size + 1), answer mask (n, size)): mask[i, t] says that token t + 1 is the model's to say."""
+    tokens = torch.zeros(len(examples), size + 1, dtype=torch.long)
+    mask = torch.zeros(len(examples), size, dtype=torch.bool)
+    for row, example in enumerate(examples):
+        tokens[row, : len(example.ids)] = torch.tensor(example.ids)
+        mask[row, : len(example.ids) - 1] = torch.tensor(example.answer[1:])
+    return tokens, mask
+
+
+def half() -> contextlib.AbstractContextManager[object]:
+    """bfloat16 where the processor multiplies it in hardware, else float32."""
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast("cpu", dtype=torch.bfloat16) if fast else contextlib.nullcontext()
+
+
+@torch.no_grad()
+def accuracy(model: Decoder, encoder: Encoder, kind: str, seed: str, count: int) -> float:
+    """Share of exact last answers. A greedy answer is exact when every token is the best one after the true ones."""
+    rng = random.Random(f"check:{seed}:{kind}")
+    examples = sorted((encoder.encode(draw(rng, kind)) for _ in range(count)), key=lambda example: len(example.ids))
+    right = 0
+    for at in range(0, count, 32):
+        part = [example for example in examples[at : at + 32] if len(example.ids) <= model.shape.context]
+        if not part:
+            continue
+        tokens, mask = pad(part, len(part[-1].ids) - 1)
+        for row, example in enumerate(part):
+            mask[row, : example.last_answer_at - 1] = False
+        with half():
+            stream = model(tokens[:, :-1])
+            best = model.logits(stream[mask]).argmax(-1)
+        wrong = torch.zeros(len(part), dtype=torch.bool)
+        wrong[mask.nonzero()[:, 0][best != tokens[:, 1:][mask]]] = True
+        right += int((~wrong).sum())
+    return right / count
+
+
+def train(recipe: Recipe) -> tuple[Decoder, Tokenizer]:
+    """Run `recipe`, or the rest of it when `recipe.work` holds a checkpoint."""
+    recipe.work.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    tokenizer = make_tokenizer(recipe)
+    encoder = Encoder(tokenizer)
+    model = Decoder(recipe.shape)
+    optimizer = Optimizer(model, recipe.matrix_lr, recipe.embed_lr)
+    batches = Batches(encoder, recipe.tokens_per_step, recipe.seed)
+    step = spent_tokens = 0
+    spent_s = 0.0
+    saved = recipe.work / "checkpoint.pt"
+    if saved.exists():
+        state = torch.load(saved, weights_only=False)
+        model.load_state_dict(state["model"])
+        optimizer.restore(state["optimizer"])
+        batches.restore(state["batches"])
+        step, spent_tokens, spent_s = state["step"], state["tokens"], state["seconds"]
+        print(f"resumed at step {step}", flush=True)
+    for block in model.blocks:
+        block.compile()
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    loss_mean, begun = 0.0, time.monotonic()
+    while step < recipe.steps:
+        size, examples = batches.next()
+        tokens, mask = pad(examples, size)
+        targets = tokens[:, 1:]
+        picked, weight = mask, None
+        if step < recipe.prompt_loss_steps:
+            # Early on a part of the prompt counts a little too: predicting it is where copying is first learned.
+            generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+            picked = mask | ((torch.rand(mask.shape, generator=generator) < 0.15) & (targets != 0))
+            weight = torch.where(mask[picked], 1.0, recipe.prompt_loss_weight)
+        with half():
+            scores = model.logits(model(tokens[:, :-1])[picked])
+        losses = F.cross_entropy(scores.float(), targets[picked], reduction="none")
+        loss = losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step(recipe.factor(step))
+        step += 1
+        spent_tokens += sum(len(example.ids) for example in examples)
+        loss_mean += (loss.item() - loss_mean) * 0.02 if step > 1 else loss.item()
+        if step % 50 == 0:
+            wall_s = spent_s + time.monotonic() - begun
+            print(
+                f"step {step} loss {loss_mean:.4f} tokens {spent_tokens:,} "
+                f"{spent_tokens / wall_s:,.0f} tokens/s {wall_s:.0f} s",
+                flush=True,
+            )
+        if step % recipe.check_every == 0 or step == recipe.steps:
+            exact = {kind: accuracy(model, encoder, kind, f"{recipe.seed}:{step}", 128) for kind in BASE_WEIGHTS}
+            for kind, base in BASE_WEIGHTS.items():
+                batches.weights[kind] = base * (0.25 + min(1.0, 4 * (1 - exact[kind])))
+            print("  exact " + " ".join(f"{kind} {share:.2f}" for kind, share in exact.items()), flush=True)
+            state = {"model": model.state_dict(), "optimizer": optimizer.state(), "batches": batches.state()}
+            state |= {"step": step, "tokens": spent_tokens, "seconds": spent_s + time.monotonic() - begun}
+            torch.save(state, saved.with_suffix(".new"))
+            os.replace(saved.with_suffix(".new"), saved)
+    return model, tokenizer

@@ -1,0 +1,112 @@
+"""Run one scenario headless: progress on stderr, the verdict on stdout, the exit code is the verdict."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console import options, terminal
+from console.exits import Exit
+
+if TYPE_CHECKING:
+    from console.progress import Progress
+    from scenarios.result import ResultDocument
+    from scenarios.runner import RunOptions
+
+EXAMPLES = """\
+examples:
+  seatrial run peak-traffic
+  seatrial run my-trial.toml --seed 7 --duration 60s
+  seatrial run peak-traffic --target http://localhost:8000/v1 --json
+  seatrial run peak-traffic --junit junit.xml --markdown summary.md --plain
+  seatrial run peak-traffic --model hf:ORG/REPO:model-q4.gguf
+
+exit codes: 0 GO, 1 NO-GO, 2 usage, 3 INCONCLUSIVE, 4 INVALID, 5 target, 130 interrupted (the journal is kept).
+Keys come from $SEATRIAL_API_KEY or --api-key-file, never from an argument.
+"""
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scenario", metavar="SCENARIO", help="a catalogue name (`seatrial scenarios`) or a TOML file")
+    options.add_trial_options(parser)
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print one JSON document on stdout instead of the table")
+    group.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report, one test case for each gate")
+    group.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
+    options.add_plain(parser)
+    options.add_runs_dir(parser)
+    parser.add_argument("--run-id", type=options.run_id, help=argparse.SUPPRESS)
+
+
+def handle(args: argparse.Namespace) -> int:
+    from console.output import check_outputs
+    from console.prepare import find, make_options
+
+    check_outputs(junit=args.junit, markdown=args.markdown)
+    trial = make_options(args, find(args, args.scenario), args.run_id)
+    return run(trial, args)
+
+
+def run(trial: RunOptions, args: argparse.Namespace) -> int:
+    """Run it to its end, tell its verdict. `args` carries the output options."""
+    from console import verdict
+    from console.liveness import hold
+    from console.progress import choose
+    from scenarios.runs import journal_path
+
+    journal = journal_path(trial.runs_dir, trial.run_id)
+    where = trial.target or "the engine in here"
+    terminal.note(f"run {trial.run_id}: {trial.scenario.name}, seed {trial.seed}, against {where}")
+    progress = choose(args.plain)
+    try:
+        with hold(journal.parent):
+            document = asyncio.run(_until_done(trial, progress))
+    except KeyboardInterrupt:
+        progress.close()
+        return _kept(journal, trial.run_id, "stopped at once")
+    finally:
+        progress.close()
+    material = verdict.load(journal)
+    code = verdict.tell(material, journal, args)
+    if document.run.state == "interrupted":
+        return _kept(journal, trial.run_id, "interrupted")
+    return code
+
+
+async def _until_done(trial: RunOptions, progress: Progress) -> ResultDocument:
+    """The run, with the first Ctrl-C asking it to stop and the second one ending it at once."""
+    from scenarios.runner import run_trial
+
+    stop = asyncio.Event()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def ask() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+            return
+        progress.close()
+        terminal.say("stopping: what is in flight is given up, the journal is kept; Ctrl-C again to stop at once")
+        stop.set()
+
+    for number in _STOPS:
+        loop.add_signal_handler(number, ask)
+    try:
+        return await run_trial(trial, progress.tick, progress.event, stop)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        for number in _STOPS:
+            loop.remove_signal_handler(number)
+
+
+def _kept(journal: Path, run_id: str, how: str) -> Exit:
+    if journal.exists():
+        terminal.say(f"{how}; the journal is kept in {journal}: `seatrial show {run_id}` reads it")
+    else:
+        terminal.say(f"{how} before anything was journalled; run it again")
+    return Exit.INTERRUPTED

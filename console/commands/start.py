@@ -1,0 +1,61 @@
+"""The bare `seatrial`: the console on a terminal, with `--start` a run in it from the first moment."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console import options, terminal
+from console.errors import UsageError
+from console.exits import Exit
+
+if TYPE_CHECKING:
+    from console.launch import Launch
+
+
+def handle(args: argparse.Namespace) -> int:
+    trial = options.console_options(args)
+    if trial.readonly and trial.start is not None:
+        raise UsageError("--readonly starts nothing; leave out --start, or --readonly")
+    screen = terminal.interactive(sys.stdin) and terminal.interactive(sys.stdout) and not trial.plain
+    if not screen:
+        return _headless(trial)
+    from console.launch import make_launcher
+    from console.prepare import find, settle, writable_runs_dir
+
+    scenario = None if trial.start is None else find(trial, trial.start)
+    target, model = settle(trial, scenario)
+    directory = writable_runs_dir(trial.runs_dir)
+    launch = make_launcher(trial, directory, target, model)
+    journal = None if trial.start is None else launch(trial.start)
+    return open_console(directory, journal, launch, readonly=trial.readonly)
+
+
+def open_console(directory: Path, journal: Path | None, launch: Launch, *, readonly: bool) -> int:
+    """The Textual console; the only place that loads it."""
+    from console.tui.app import run_console
+
+    return run_console(runs_dir=directory, journal=journal, launch=launch, readonly=readonly)
+
+
+def default_launcher(directory: Path) -> Launch:
+    """A launcher with every trial option at its default, for a console that was opened on a run."""
+    from console.launch import make_launcher
+
+    parser = argparse.ArgumentParser()
+    options.add_trial_options(parser)
+    return make_launcher(parser.parse_args([]), directory, None, None)
+
+
+def _headless(trial: argparse.Namespace) -> int:
+    if trial.start is None:
+        terminal.say("the console needs a terminal; without one use `seatrial run SCENARIO`")
+        return Exit.USAGE
+    from console.commands import run
+    from console.prepare import find, make_options
+
+    terminal.note(f"no terminal for the console, so {trial.start} runs headless, as `seatrial run` does")
+    trial.json, trial.junit, trial.markdown = False, None, None
+    return run.run(make_options(trial, find(trial, trial.start), None), trial)

@@ -1,0 +1,75 @@
+"""From the trial's options to what the runner takes: what can be wrong is found before anything is started."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.errors import UsageError
+from console.hub import resolve_model
+from console.target import confirm, key_env, load_key, read_target
+from scenarios.runs import journal_path, new_run_id, runs_dir
+
+if TYPE_CHECKING:
+    from scenarios.definition import Scenario
+    from scenarios.runner import RunOptions
+
+
+def find(args: argparse.Namespace, name: str) -> Scenario:
+    """The scenario called `name` with --rate and --duration applied."""
+    from scenarios.scenario_file import find_scenario, override
+
+    return override(find_scenario(name), rate=args.rate, duration_s=args.duration)
+
+
+def settle(args: argparse.Namespace, scenario: Scenario | None) -> tuple[str | None, Path | None]:
+    """Target and model of the options: read, confirmed, fetched; `scenario` None when it is chosen later.
+
+    Raises:
+        UsageError, DownloadError
+    """
+    if args.target is not None and args.model is not None:
+        raise UsageError("--model is for the engine in here and --target for one elsewhere; give one of them")
+    load_key(args.api_key_file)
+    if args.target is None:
+        return None, resolve_model(args.model)
+    target = read_target(args.target)
+    confirm(args, target, scenario)
+    return target, None
+
+
+def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | None) -> RunOptions:
+    """The runner's options; the runs directory is made and the id is free.
+
+    Raises:
+        UsageError: the runs directory cannot be made, the id is taken, or what `settle` raises.
+    """
+    from scenarios.runner import RunOptions
+
+    target, model = settle(args, scenario)
+    directory = writable_runs_dir(args.runs_dir)
+    run_id = run_id or new_run_id()
+    if journal_path(directory, run_id).exists():
+        raise UsageError(f"there is a run {run_id} already; leave out --run-id for a new one")
+    return RunOptions(
+        scenario=scenario,
+        seed=args.seed,
+        runs_dir=directory,
+        run_id=run_id,
+        target=target,
+        model=model,
+        workers=args.workers,
+        api_key_env=key_env(target),
+        i_own_this_target=args.i_own_this_target,
+    )
+
+
+def writable_runs_dir(override: Path | None) -> Path:
+    """The runs directory, made when it is missing."""
+    directory = runs_dir(override).absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be made ({error.strerror}); choose another with --runs-dir") from error
+    return directory

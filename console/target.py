@@ -1,0 +1,102 @@
+"""An outside target: its URL read strictly, named back before load is sent, its key never in an argument."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from console import terminal
+from console.errors import UsageError
+from scenarios.definition import Scenario
+from scenarios.errors import TargetError
+from scenarios.sanitise import view
+
+API_KEY_ENV = "SEATRIAL_API_KEY"
+
+
+def read_target(text: str) -> str:
+    """The base URL without /v1 of a target as a person writes it.
+
+    Raises:
+        UsageError: no http(s) URL, a bad port, a user or password in it, a query or fragment.
+    """
+    from scenarios.runner.target import normalise_url
+
+    shown = view(text, 200)
+    try:
+        parts = urlsplit(text if "//" in text else f"http://{text}")
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"--target {shown}: {error}; write it like http://localhost:8000") from error
+    if "@" in parts.netloc:
+        raise UsageError(f"--target: a URL must not carry a user or password; set {API_KEY_ENV} or use --api-key-file")
+    if not text.isascii() or any(c.isspace() or not c.isprintable() for c in text):
+        raise UsageError(f"--target {shown}: a URL holds printable ASCII only; write it like http://localhost:8000")
+    if parts.query or parts.fragment or port == 0:
+        raise UsageError(f"--target {shown}: only scheme, host, port and path belong here; write http://localhost:8000")
+    try:
+        return normalise_url(text)
+    except TargetError as error:
+        raise UsageError(f"--target: {error}; write it like http://localhost:8000") from error
+
+
+def load_key(path: Path | None) -> None:
+    """Put the key in `path` where the run looks for it: this process's environment, which no report shows."""
+    if path is None:
+        return
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--api-key-file {path} cannot be read ({error}); give a text file with the key") from error
+    if len(lines) != 1 or not lines[0].isascii():
+        raise UsageError(f"--api-key-file {path} holds {len(lines)} words; it should hold the key and nothing else")
+    if mode & 0o077:
+        terminal.say(f"{path} can be read by others; `chmod 600 {path}` keeps the key yours")
+    os.environ[API_KEY_ENV] = lines[0]
+
+
+def key_env(target: str | None) -> str | None:
+    """The name of the variable with the key; None when there is none or the engine in here needs none."""
+    return API_KEY_ENV if target and os.environ.get(API_KEY_ENV) else None
+
+
+def confirm(args: argparse.Namespace, target: str, scenario: Scenario | None) -> None:
+    """Name a target other than this machine back to the user before anything is sent to it.
+
+    Raises:
+        UsageError: declined, not confirmed, or faults against a target that is not the user's own.
+    """
+    from scenarios.runner.target import is_loopback
+
+    if is_loopback(target):
+        return
+    if scenario is not None and scenario.faults and not args.i_own_this_target:
+        kinds = ", ".join(sorted({fault.kind for fault in scenario.faults}))
+        raise UsageError(
+            f"{scenario.name} injects faults ({kinds}) and {target} is not this machine; "
+            "add --i-own-this-target if it is yours to disturb"
+        )
+    if key_env(target) and target.startswith("http://"):
+        terminal.say(f"the key goes to {target} unencrypted; use https:// where you can")
+    if args.yes:
+        return
+    what = describe_load(scenario) if scenario is not None else "load"
+    if not (terminal.interactive(sys.stdin) and terminal.interactive(sys.stderr)):
+        raise UsageError(f"this would send {what} to {target}, which is not this machine; add --yes if you mean it")
+    sys.stderr.write(f"seatrial will send {what} to {target}, which is not this machine. Go ahead? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("nothing was sent; the target was not confirmed")
+
+
+def describe_load(scenario: Scenario) -> str:
+    """`about 720 requests in 180 s, up to 20 a second`."""
+    from scenarios.arrivals import expected_count
+
+    arrivals = scenario.arrivals
+    peak = max(arrivals.rate, arrivals.base, arrivals.peak)
+    return f"about {expected_count(arrivals):,.0f} requests in {arrivals.duration_s:g} s, up to {peak:g} a second"

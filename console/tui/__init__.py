@@ -1,0 +1,1 @@
+"""The live console: one Textual app that reads journals and writes commands. Only this package imports textual."""

@@ -1,0 +1,46 @@
+"""Faults and events: what is on now, and what happened, newest first."""
+
+from __future__ import annotations
+
+from console.tui.paint import Drawing, Line, Role, Span, fit, line, width
+from console.tui.snapshot import Snapshot
+from console.tui.units import clock, rate
+from scenarios.tick import ActiveFault, Event
+
+_SIGNS = (
+    ("fault.start", "▼", Role.BAD),
+    ("fault.end", "▲", Role.GOOD),
+    ("fault", "▼", Role.WARN),
+    ("engine.died", "✗", Role.BAD),
+    ("engine.ready", "●", Role.GOOD),
+    ("engine", "○", Role.ACCENT),
+    ("operator", "›", Role.ACCENT),
+    ("drift", "◆", Role.WARN),
+)
+
+
+def draw(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> Drawing:
+    """Active faults first, then events."""
+    tick = snapshot.tick
+    active = [] if tick is None else [_active(fault, tick.t_s, cells) for fault in tick.faults]
+    lines = active + [_event(event, cells) for event in reversed(snapshot.events)]
+    if not lines:
+        lines = [line(("nothing happened yet", Role.DIM))]
+    subtitle = f"{len(active)} fault{'s' if len(active) > 1 else ''} on" if active else ""
+    return Drawing(tuple(lines[:rows]), "Faults and events", subtitle)
+
+
+def _active(fault: ActiveFault, now_s: float, cells: int) -> Line:
+    since = f"  on {max(now_s - fault.since_s, 0.0):.1f} s"
+    return line(("▼ ", Role.BAD), (fit(fault.kind, cells - 2 - len(since)), Role.BAD), since)
+
+
+def _event(event: Event, cells: int) -> Line:
+    sign, role = next(((s, r) for kind, s, r in _SIGNS if event.kind.startswith(kind)), ("·", Role.DIM))
+    head = line((clock(event.t_s), Role.DIM), " ", (sign, role), " ")
+    tail = line((f"  back {rate(event.recovery_s)} s", Role.GOOD)) if event.recovery_s is not None else ()
+    room = cells - width(head) - width(tail)
+    if tail and room < 10:
+        tail = line((f"  {rate(event.recovery_s)} s", Role.GOOD))
+        room = cells - width(head) - width(tail)
+    return (*head, Span(fit(event.text or event.kind, room)), *tail)

@@ -1,0 +1,132 @@
+"""uvicorn's HTTP protocol with the bounds it lacks: size and time of a request head, and errors in OpenAI's shape."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httptools
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from engine.errors import RequestError
+
+
+_PER_HEADER = 32
+"""Each header counts this much beside its bytes (as in RFC 9113, 6.5.2), so that thousands of tiny ones count too."""
+
+
+def error_body(error: RequestError) -> bytes:
+    """OpenAI's error shape."""
+    return msgspec.json.encode(
+        {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+    )
+
+
+class Limits:
+    """Bounds of a connection; set once by the server before the first connection."""
+
+    header_bytes = 64 * 1024
+    header_s = 10.0
+    connections = 1024
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection. A head too large is answered 431, one too slow 408, a malformed one 400; then it is closed."""
+
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+    _in_head = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows the type
+        if len(self.connections) > Limits.connections:
+            self._refuse(503, "Too many open connections. Try again later.", "too_many_connections")
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._in_head:
+            if self._head_timer is None:
+                self._await_head()
+            self._head_bytes += len(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # An upgrade may be ignored (RFC 9110, 7.8): the request is answered as it is, and nothing after it.
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse(400, "This is not a valid HTTP/1.1 request.", "malformed_http")
+        # Checked after the parser, which may have met the head's end: a body must not count as head.
+        if self._in_head and self._head_bytes > Limits.header_bytes:
+            self._refuse(431, f"The request head is larger than {Limits.header_bytes} bytes.", "headers_too_large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        self._stop_timer()
+        size = sum(len(name) + len(value) + _PER_HEADER for name, value in self.headers) + len(self.url)
+        if size > Limits.header_bytes:
+            self._refuse(431, f"The request head is larger than {Limits.header_bytes} bytes.", "headers_too_large")
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle is not None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.cycle is not None:
+            super().on_message_complete()
+        self._in_head = True
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._stop_timer()
+        self._head_timer = self.loop.call_later(Limits.header_s, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        self._refuse(408, f"No complete request head came within {Limits.header_s:g} s.", "headers_too_slow")
+
+    def _refuse(self, status: int, message: str, code: str) -> None:
+        """Answer on the bare transport and close. In the middle of another answer only close."""
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        answering = cycle is not None and cycle.response_started and not cycle.response_complete
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if not answering:
+            body = error_body(RequestError(status, message, code=code))
+            head: list[Any] = [
+                STATUS_LINE[status],
+                b"content-type: application/json\r\n",
+                b"content-length: %d\r\n" % len(body),
+                b"connection: close\r\n",
+                b"retry-after: 1\r\n" if status == 503 else b"",
+                b"\r\n",
+            ]
+            self.transport.write(b"".join(head) + body)
+        self.transport.close()

@@ -1,0 +1,219 @@
+"""The API process: bring up decode link and HTTP server, report to the supervisor, drain on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from engine.api.app import App
+from engine.api.child import DecodeChild
+from engine.api.http import BoundedHttpProtocol, Limits
+from engine.api.link import DecodeLink
+from engine.api.metrics import Metrics
+from engine.config import EngineConfig, read_keys
+from engine.process import log
+
+BEAT_S = 0.25
+_HASHED_BYTES = 1 << 20
+
+
+class Reporter:
+    """One JSON object a line on stdout, for the supervisor. Nobody needs to read it."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+
+    def __call__(self, kind: str, detail: str, **more: object) -> None:
+        if not self._enabled:
+            return
+        line = msgspec.json.encode({"kind": kind, "detail": detail, "t_ns": time.monotonic_ns(), **more}) + b"\n"
+        try:
+            os.write(1, line)
+        except BlockingIOError:
+            return  # the supervisor is behind; the next beat says the same
+        except BrokenPipeError:
+            self._enabled = False
+
+
+def fingerprint_of(model: Path) -> str:
+    """fp_ and 12 hex digits of the model's size, first and last MiB: cheap for a file of any size."""
+    digest = hashlib.sha256(str(model.stat().st_size).encode())
+    with model.open("rb") as file:
+        digest.update(file.read(_HASHED_BYTES))
+        file.seek(-min(_HASHED_BYTES, model.stat().st_size), os.SEEK_END)
+        digest.update(file.read())
+    return f"fp_{digest.hexdigest()[:12]}"
+
+
+def listen(config: EngineConfig, descriptor: int | None) -> socket.socket:
+    """The listening socket: the supervisor's, which outlives this process, or one of our own."""
+    if descriptor is not None:
+        return socket.socket(fileno=descriptor)
+    return bind(config)
+
+
+def bind(config: EngineConfig) -> socket.socket:
+    """Bind and listen on the configured address."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((config.host, config.port))
+    except OSError:
+        sock.close()
+        raise
+    sock.listen(512)
+    return sock
+
+
+class Stop:
+    """The wish to stop: the first signal asks to drain, the second one to hurry."""
+
+    def __init__(self, grace_s: float) -> None:
+        self.grace_s = grace_s
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def on_signal(self) -> None:
+        if self.asked.is_set():
+            self.hurried.set()
+        self.asked.set()
+
+    def ask(self, grace_s: float) -> None:
+        """Drain for at most `grace_s`."""
+        self.grace_s = grace_s
+        if grace_s <= 0:
+            self.hurried.set()
+        self.asked.set()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, since draining is decided here, and with an event when it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(config: EngineConfig, child: DecodeChild, descriptor: int | None, *, supervised: bool) -> int:
+    """Run until a signal, until stdin closes (supervised), or until loading fails. Returns the exit code."""
+    report = Reporter(supervised)
+    metrics = Metrics()
+    link = DecodeLink(config, child, metrics, report)
+    keys = read_keys(config.api_key_file) if config.api_key_file else ()
+    app = App(config, link, metrics, keys, fingerprint_of(config.model))
+    stop = Stop(config.drain_s)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.on_signal)
+    tasks = [asyncio.create_task(_beat(report, link), name="beat")]
+    if supervised:
+        tasks.append(asyncio.create_task(_follow_parent(stop), name="parent"))
+    try:
+        problem = await link.start()
+        if problem:
+            report("failed", problem)
+            log("api", "start_failed", why=problem)
+            return 1
+        return await _serve_http(config, app, link, report, descriptor, stop)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await link.close()
+
+
+async def _serve_http(
+    config: EngineConfig,
+    app: App,
+    link: DecodeLink,
+    report: Reporter,
+    descriptor: int | None,
+    stop: Stop,
+) -> int:
+    Limits.header_bytes, Limits.header_s = config.header_limit_bytes, config.header_timeout_s
+    Limits.connections = config.connection_limit
+    try:
+        sock = listen(config, descriptor)
+    except OSError as error:
+        report("failed", f"cannot listen on {config.host}:{config.port}: {error.strerror}")
+        log("api", "start_failed", why=f"cannot listen on {config.host}:{config.port}: {error.strerror}")
+        return 1
+    host, port = sock.getsockname()[:2]
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http=BoundedHttpProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=1,
+            backlog=512,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[sock]), name="http")
+    await server.up.wait()
+    report("ready", f"http://{host}:{port}", port=port, pids={"api": os.getpid(), "decode": link.pid})
+    log("api", "ready", url=f"http://{host}:{port}", model=config.name)
+    stopped = asyncio.create_task(stop.asked.wait(), name="stop")
+    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    app.draining = True
+    report("draining", f"{len(link.tickets)} requests open")
+    log("api", "draining", open=len(link.tickets))
+    drained = asyncio.create_task(link.tickets.drained(), name="drained")
+    hurried = asyncio.create_task(stop.hurried.wait(), name="hurried")
+    await asyncio.wait({drained, hurried}, timeout=stop.grace_s, return_when=asyncio.FIRST_COMPLETED)
+    link.fail_open("the engine is shutting down")
+    await asyncio.wait({drained}, timeout=0.2)
+    for task in (drained, hurried):
+        task.cancel()
+    server.should_exit = True
+    await serving
+    log("api", "stopped")
+    return 0
+
+
+async def _beat(report: Reporter, link: DecodeLink) -> None:
+    while True:
+        report("beat", link.state.value, pids={"api": os.getpid(), "decode": link.pid})
+        await asyncio.sleep(BEAT_S)
+
+
+async def _follow_parent(stop: Stop) -> None:
+    """Obey `stop SECONDS` on stdin. stdin closes when the supervisor's process ends, however it ends."""
+    reader = asyncio.StreamReader()
+    transport, _protocol = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    try:
+        while line := await reader.readline():
+            word, _, seconds = line.partition(b" ")
+            if word == b"stop":
+                stop.ask(float(seconds))
+        if not stop.asked.is_set():
+            log("api", "parent_gone")
+        stop.ask(0.0)
+    finally:
+        transport.close()

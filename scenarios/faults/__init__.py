@@ -1,0 +1,1 @@
+"""Disturbances of a run. Each has a start and a length, and always ends, also when the runner dies."""

@@ -1,0 +1,37 @@
+"""A gate's bound: how it reads, and on which side of it an interval lies."""
+
+from __future__ import annotations
+
+import math
+
+from scenarios.definition import GateSpec
+from scenarios.result import GateVerdict
+
+
+def bound_text(gate: GateSpec) -> str:
+    """ "<= 0.8", ">= 0.95" or ">= 0.1 and <= 0.2"."""
+    parts = [] if gate.minimum is None else [f">= {gate.minimum:g}"]
+    return " and ".join(parts if gate.maximum is None else [*parts, f"<= {gate.maximum:g}"])
+
+
+def side(gate: GateSpec, low: float | None, high: float | None) -> GateVerdict:
+    """Pass or fail when the interval lies wholly on one side of the bound; a missing end is open to infinity."""
+    least = -math.inf if low is None else low
+    most = math.inf if high is None else high
+    floor = -math.inf if gate.minimum is None else gate.minimum
+    ceiling = math.inf if gate.maximum is None else gate.maximum
+    if most < floor or least > ceiling:
+        return GateVerdict.FAIL
+    return GateVerdict.PASS if least >= floor and most <= ceiling else GateVerdict.INCONCLUSIVE
+
+
+def allows_no_exception(gate: GateSpec) -> bool:
+    """Whether a rate gate's bound is the edge of the range (at most 0, at least 1): one counter-example fails it."""
+    return gate.maximum == 0.0 or gate.minimum == 1.0
+
+
+def open_text(gate: GateSpec, low: float | None, high: float | None, more: int | None, unit: str) -> str:
+    """Why a gate is open, and how many more requests would close it."""
+    ends = " to ".join("unbounded" if end is None else f"{end:.4g}" for end in (low, high))
+    settle = "no number up to a million more would settle it" if more is None else f"about {more} more would settle it"
+    return f"the {gate.confidence * 100:g} % interval {ends}{unit} is on both sides of {bound_text(gate)}; {settle}"

@@ -1,0 +1,277 @@
+"""From the bytes of a finished exchange to its Observation: the JSON is decoded here, off the hot path.
+
+The outcome, first match wins:
+  never written -> unsent; hung up by us -> cancelled; a final status other than 2xx decides by itself, whatever becomes
+  of its body (429 and 503 with Retry-After shed; 3xx and 4xx http_4xx: redirects are not followed, the target refused
+  the request where it was sent; 5xx http_5xx); then timeout; broken HTTP, SSE, JSON or UTF-8, or a 2xx body with an
+  error in it (malformed); an error event in a sound stream (http_5xx: the server said that it failed); reset;
+  truncated.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from scenarios.load.exchange import Ending, Exchange
+from scenarios.load.sse import event_fields
+from scenarios.observation import Observation, Outcome
+
+ERROR_LIMIT = 500
+_SLICE = 64  # events decoded between two looks at the clock
+
+
+class _Text(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Text | None = None
+    message: _Text | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_any = msgspec.json.Decoder().decode
+_UNREADABLE = (UnicodeError, msgspec.DecodeError, RecursionError)  # the last: JSON nested without end
+
+
+class Reading:
+    """One finished exchange being decoded, in slices, so that a long answer does not hold up the sockets.
+
+    `step` does at most `budget_ns` of work and returns the Observation once there is one. Times in it are from `t0_ns`.
+    """
+
+    __slots__ = (
+        "_answer_ns", "_breach", "_error", "_event_ns", "_exchange", "_finish", "_first_ns", "_next", "_secret",
+        "_t0_ns", "_texts", "_usage", "_worker",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange, t0_ns: int, worker: int, secret: str = "") -> None:
+        self._exchange = exchange
+        self._t0_ns = t0_ns
+        self._worker = worker
+        self._secret = secret if len(secret) >= 8 else ""  # a server may echo the key; a shorter one is no secret
+        self._next = 0
+        self._texts: list[str] = []
+        self._event_ns: list[int] = []
+        self._first_ns: int | None = None
+        self._answer_ns: int | None = None
+        self._usage = _Usage()
+        self._finish = ""
+        self._error = ""  # what an error event or error body said
+        self._breach = ""  # what is wrong with the answer's form
+
+    def step(self, budget_ns: int) -> Observation | None:
+        events = self._exchange.splitter.events if self._exchange.splitter is not None else []
+        deadline_ns = time.monotonic_ns() + budget_ns
+        while self._next < len(events) and not self._breach:
+            for time_ns, raw in events[self._next : self._next + _SLICE]:
+                self._take_event(time_ns, raw)
+                if self._breach:
+                    break
+            self._next += _SLICE
+            if time.monotonic_ns() >= deadline_ns and self._next < len(events):
+                return None
+        return self._observation()
+
+    def whole(self) -> Observation:
+        """All of it at once."""
+        while (observation := self.step(1 << 62)) is None:
+            pass
+        return observation
+
+    def failed(self, reason: str) -> Observation:
+        """The observation of an exchange that the harness itself could not read."""
+        exchange = self._exchange
+        return Observation(
+            index=exchange.job.index,
+            due_ns=exchange.job.due_ns,
+            outcome=Outcome.UNSENT if exchange.sent_ns is None else Outcome.CANCELLED,
+            end_ns=exchange.end_ns - self._t0_ns,
+            sent_ns=None if exchange.sent_ns is None else exchange.sent_ns - self._t0_ns,
+            status=exchange.status,
+            error=reason[:ERROR_LIMIT],
+            worker=self._worker,
+        )
+
+    def _take_event(self, time_ns: int, raw: bytes) -> None:
+        try:
+            name, data = event_fields(raw)
+            if not data or data.strip() == "[DONE]":
+                return
+            if name == "error":
+                self._error = self._error or _error_text(data)
+                return
+            chunk = _decode_chunk(data)
+        except _UNREADABLE as error:
+            self._breach = f"event {len(self._event_ns)}: {error}"
+            return
+        if chunk.error is not None:
+            self._error = self._error or _error_text(data)
+            return
+        self._take_chunk(chunk, time_ns)
+
+    def _take_chunk(self, chunk: _Chunk, time_ns: int) -> None:
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        said = answered = False
+        for choice in chunk.choices or ():
+            text = choice.delta or choice.message or _Text()
+            content = text.content or choice.text
+            if content:
+                answered = True
+                if choice.index == 0:
+                    self._texts.append(content)
+            said = said or bool(content or text.reasoning_content or text.reasoning)
+            if choice.finish_reason and choice.index == 0:
+                self._finish = choice.finish_reason
+        if said:
+            stamp_ns = time_ns - self._t0_ns
+            self._event_ns.append(stamp_ns)
+            if self._first_ns is None:
+                self._first_ns = stamp_ns
+            if answered and self._answer_ns is None:
+                self._answer_ns = stamp_ns
+
+    def _take_body(self) -> None:
+        exchange = self._exchange
+        body = b"".join(exchange.body)
+        job = exchange.job
+        if exchange.inflate is not None and not exchange.inflate.eof:
+            self._breach = "the compressed body stops in the middle"
+            return
+        is_json = exchange.content_type == "application/json" or exchange.content_type.endswith("+json")
+        if not is_json:
+            if job.contract:
+                self._breach = f"content type {exchange.content_type[:80]!r} instead of " + (
+                    "text/event-stream" if job.stream else "application/json"
+                )
+            return
+        if job.head or (job.raw and not body):
+            return
+        try:
+            body.decode()
+            chunk = _decode_chunk(body) if job.contract else _Chunk()
+            if not job.contract:
+                _decode_any(body)
+        except _UNREADABLE as error:
+            self._breach = f"body: {error}"
+            return
+        if chunk.error is not None:
+            self._breach = f"status {exchange.status} with an error in it: {_error_text(body.decode())}"
+        elif job.contract and job.stream:
+            self._breach = "a JSON body where a stream was asked for"
+        else:
+            self._take_chunk(chunk, exchange.end_ns)
+
+    def _observation(self) -> Observation:
+        exchange = self._exchange
+        if exchange.ending is Ending.COMPLETE and exchange.succeeded:
+            if exchange.splitter is None:
+                self._take_body()
+            elif exchange.job.contract and not exchange.job.stream:
+                self._breach = self._breach or "content type 'text/event-stream' instead of application/json"
+        outcome, error = self._outcome()
+        answer = "".join(self._texts)
+        if self._secret:
+            answer = answer.replace(self._secret, "[api key]")
+            error = error.replace(self._secret, "[api key]")
+        sent_ns = exchange.sent_ns
+        return Observation(
+            index=exchange.job.index,
+            due_ns=exchange.job.due_ns,
+            outcome=outcome,
+            end_ns=exchange.end_ns - self._t0_ns,
+            sent_ns=None if sent_ns is None else sent_ns - self._t0_ns,
+            first_ns=self._first_ns,
+            answer_ns=self._answer_ns,
+            last_ns=self._event_ns[-1] if self._event_ns else None,
+            event_ns=tuple(self._event_ns),
+            status=exchange.status,
+            prompt_tokens=self._usage.prompt_tokens,
+            completion_tokens=self._usage.completion_tokens,
+            finish_reason=self._finish,
+            answer=answer,
+            error=error[:ERROR_LIMIT],
+            retry_after_s=retry_after_s(exchange.retry_after, exchange.date),
+            worker=self._worker,
+        )
+
+    def _outcome(self) -> tuple[Outcome, str]:
+        exchange = self._exchange
+        ending = exchange.ending
+        if ending is Ending.UNSENT:
+            return Outcome.UNSENT, exchange.reason
+        if ending is Ending.HUNG_UP or ending is Ending.STOPPED:
+            return Outcome.CANCELLED, exchange.reason
+        status = exchange.status
+        if status is not None and 300 <= status <= 599:
+            said = _error_text(b"".join(exchange.body).decode("utf-8", "replace"))
+            said = said or exchange.reason or f"status {status}"
+            if status in (429, 503) and exchange.retry_after is not None:
+                return Outcome.SHED, said
+            return (Outcome.HTTP_4XX if status < 500 else Outcome.HTTP_5XX), said
+        if ending is Ending.TIMEOUT:
+            return Outcome.TIMEOUT, exchange.reason
+        if ending is Ending.BREACH or self._breach:
+            return Outcome.MALFORMED, self._breach or exchange.reason
+        if self._error:
+            return Outcome.HTTP_5XX, self._error
+        if ending is Ending.REFUSED:
+            return Outcome.REFUSED, exchange.reason
+        if ending is Ending.RESET or (ending is Ending.EOF and not exchange.received_bytes):
+            return Outcome.RESET, exchange.reason or "closed without an answer"
+        if ending is Ending.EOF:
+            return Outcome.TRUNCATED, exchange.reason or "closed before the end of the answer"
+        return Outcome.OK, ""
+
+
+def _error_text(body: str) -> str:
+    """What an error body says: {"error": {"message": ...}}, {"error": ...}, {"detail": ...}, or the body itself."""
+    try:
+        document = _decode_any(body)
+    except _UNREADABLE:
+        return body.strip()[:ERROR_LIMIT]
+    said = document
+    for key in ("error", "message", "detail"):
+        if isinstance(said, dict) and said.get(key):
+            said = said[key]
+    if isinstance(said, str):
+        return said[:ERROR_LIMIT]
+    return msgspec.json.encode(said).decode()[:ERROR_LIMIT]
+
+
+def retry_after_s(value: str | None, date: str | None) -> float | None:
+    """Retry-After in seconds: a number, or an HTTP date against the answer's own Date. None where it is neither."""
+    if value is None:
+        return None
+    if value.isascii() and value.replace(".", "", 1).isdigit():
+        return min(float(value), 1e9)
+    try:
+        when = parsedate_to_datetime(value).timestamp()
+        now = parsedate_to_datetime(date).timestamp() if date else time.time()
+    except (ValueError, TypeError):
+        return None
+    return max(0.0, when - now)

@@ -1,0 +1,167 @@
+"""One request on its way: what was written, what came back as bytes, and how it ended. No I/O and no decoding here."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from scenarios.load.sse import EventSplitter, EventTooLarge
+
+BODY_LIMIT_BYTES = 64 << 20
+HEAD_LIMIT_BYTES = 256 << 10
+_INFLATE_LIMIT_BYTES = 16 << 20  # of one read: more than that from one read is a bomb
+
+
+@dataclass(slots=True)
+class Job:
+    """A planned request ready to be written: its bytes, and what of the plan the sending needs."""
+
+    index: int
+    due_ns: int  # from the run's start
+    wire: bytes
+    timeout_s: float
+    stream: bool
+    raw: bool
+    head: bool  # the answer has no body
+    contract: bool  # a completion: a 2xx answer must be JSON, or SSE where asked for
+    raw_chunks_s: float = 0.0
+    hang_up_after_s: float = 0.0
+    defect: str = ""  # why it cannot be written at all
+
+
+class Ending(Enum):
+    """How the exchange came to its end, seen from the socket."""
+
+    COMPLETE = "complete"  # the whole message, or [DONE]
+    EOF = "eof"  # closed before that
+    RESET = "reset"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    BREACH = "breach"  # bytes that are no HTTP or SSE
+    HUNG_UP = "hung up"  # by us, on purpose
+    STOPPED = "stopped"  # by us, the run is over
+    UNSENT = "unsent"
+
+
+class Exchange:
+    """The facts of one request so far. Times are time.monotonic_ns(); `ending` is None until it is over."""
+
+    __slots__ = (
+        "body", "body_bytes", "connecting", "content_type", "date", "due_ns", "encoding", "end_ns", "ending",
+        "fresh", "hang_up_timer", "inflate", "job", "length_known", "reason", "received_bytes", "retried",
+        "retry_after", "sent_ns", "splitter", "status", "timeout_timer", "transport_owner",
+    )  # fmt: skip
+
+    def __init__(self, job: Job, due_ns: int) -> None:
+        self.job = job
+        self.due_ns = due_ns
+        self.sent_ns: int | None = None
+        self.end_ns = 0
+        self.ending: Ending | None = None
+        self.reason = ""
+        self.fresh = False  # it must not, or did not, travel on a kept-alive connection
+        self.retried = False
+        self.received_bytes = 0
+        self.body: list[bytes] = []
+        self.body_bytes = 0
+        self.timeout_timer: asyncio.TimerHandle | None = None
+        self.hang_up_timer: asyncio.TimerHandle | None = None
+        self.connecting: asyncio.Task[Any] | None = None
+        self.transport_owner: object | None = None  # the connection it is on
+        self.clear_head()
+
+    def clear_head(self) -> None:
+        """Forget status and headers: an interim (1xx) answer is not the answer."""
+        self.status: int | None = None
+        self.content_type = ""
+        self.encoding = ""
+        self.retry_after: str | None = None
+        self.date: str | None = None
+        self.length_known = False
+        self.splitter: EventSplitter | None = None
+        self.inflate: zlib._Decompress | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.ending is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """A final 2xx status has come."""
+        return self.status is not None and 200 <= self.status < 300
+
+    def take_header(self, name: bytes, value: bytes) -> None:
+        match name.lower():
+            case b"content-type":
+                self.content_type = value.decode("latin-1").partition(";")[0].strip().lower()
+            case b"content-encoding":
+                self.encoding = value.decode("latin-1").strip().lower()
+            case b"retry-after":
+                self.retry_after = value.decode("latin-1").strip()
+            case b"date":
+                self.date = value.decode("latin-1")
+            case b"content-length" | b"transfer-encoding":
+                self.length_known = True
+
+    def take_head(self, status: int) -> str:
+        """The header block is complete. Returns what is wrong with it, or nothing."""
+        self.status = status
+        if status == 101:
+            return "the server switched protocols without being asked"
+        if status < 100 or status > 599:
+            return f"status {status} is no HTTP status"
+        if status >= 200:
+            if self.succeeded and self.content_type == "text/event-stream":
+                self.splitter = EventSplitter()
+            if self.encoding in ("gzip", "x-gzip", "deflate"):
+                self.inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            elif self.encoding not in ("", "identity"):
+                return f"content-encoding {self.encoding[:40]!r}, which was not asked for"
+        return ""
+
+    def take_body(self, data: bytes, now_ns: int) -> str:
+        """A piece of the body, read at `now_ns`. Returns what is wrong with it, or nothing."""
+        if self.inflate is not None:
+            try:
+                data = self.inflate.decompress(data, _INFLATE_LIMIT_BYTES)
+            except zlib.error as error:
+                return f"content-encoding {self.encoding}: {error}"
+            if self.inflate.unconsumed_tail:
+                return f"content-encoding {self.encoding}: more than {_INFLATE_LIMIT_BYTES} bytes out of one read"
+        self.body_bytes += len(data)
+        if self.body_bytes > BODY_LIMIT_BYTES:
+            return f"an answer of more than {BODY_LIMIT_BYTES} bytes"
+        if self.splitter is None:
+            self.body.append(data)
+            return ""
+        try:
+            self.splitter.feed(data, now_ns)
+        except EventTooLarge as error:
+            return str(error)
+        return ""
+
+    @property
+    def done(self) -> bool:
+        """The stream's own terminator has come."""
+        return self.splitter is not None and self.splitter.done
+
+    def end(self, ending: Ending, now_ns: int, reason: str = "") -> None:
+        """It is over; the first end counts."""
+        if self.ending is not None:
+            return
+        if ending is Ending.EOF and self.succeeded and not self.length_known:
+            ending = Ending.COMPLETE  # a body that ends where the connection does, as HTTP/1.0 has it
+        if self.splitter is not None and ending in (Ending.COMPLETE, Ending.EOF):
+            self.splitter.close()
+            if self.splitter.done:
+                ending = Ending.COMPLETE
+            else:
+                ending, reason = Ending.EOF, "the stream ended without [DONE]"
+        self.ending, self.end_ns, self.reason = ending, now_ns, reason
+        for timer in (self.timeout_timer, self.hang_up_timer):
+            if timer is not None:
+                timer.cancel()
+        self.timeout_timer = self.hang_up_timer = None

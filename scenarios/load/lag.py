@@ -1,0 +1,60 @@
+"""How late the harness itself was: a histogram of lags with a fixed relative error, small enough to send often."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+_PER_OCTAVE = 8  # buckets per doubling: a quantile is at most 2 ** (1 / 8), 9 %, above the true value
+_FLOOR_NS = 1_000
+
+
+class LagCounts(msgspec.Struct, frozen=True):
+    """A histogram as it travels: (bucket, count) for each bucket in use, and the largest lag in ns."""
+
+    buckets: tuple[tuple[int, int], ...] = ()
+    max_ns: int = 0
+
+
+class LagHistogram:
+    """Counts of lags by size, from 1 us up, eight buckets to each doubling. Lags in ns; below zero counts as zero."""
+
+    __slots__ = ("_counts", "max_ns", "n")
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self.n = 0
+        self.max_ns = 0
+
+    def add(self, lag_ns: int) -> None:
+        bucket = 0 if lag_ns <= _FLOOR_NS else math.ceil(math.log2(lag_ns / _FLOOR_NS) * _PER_OCTAVE)
+        self._counts[bucket] = self._counts.get(bucket, 0) + 1
+        self.n += 1
+        self.max_ns = max(self.max_ns, lag_ns)
+
+    def merge(self, counts: LagCounts) -> None:
+        """Add what another histogram counted."""
+        for bucket, count in counts.buckets:
+            self._counts[bucket] = self._counts.get(bucket, 0) + count
+            self.n += count
+        self.max_ns = max(self.max_ns, counts.max_ns)
+
+    def take(self) -> LagCounts:
+        """What was counted since the last take; this histogram starts again from nothing."""
+        counts = LagCounts(tuple(self._counts.items()), self.max_ns)
+        self._counts = {}
+        self.n = self.max_ns = 0
+        return counts
+
+    def quantile_s(self, q: float) -> float | None:
+        """The q-quantile in seconds (upper edge of its bucket, nearest rank); None without samples."""
+        if not self.n:
+            return None
+        rank = max(1, math.ceil(q * self.n))
+        seen = 0
+        for bucket in sorted(self._counts):
+            seen += self._counts[bucket]
+            if seen >= rank:
+                return float(min(_FLOOR_NS * 2 ** (bucket / _PER_OCTAVE), max(self.max_ns, _FLOOR_NS))) / 1e9
+        raise AssertionError("the counts of a histogram sum to n")

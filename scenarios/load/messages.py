@@ -1,0 +1,128 @@
+"""What the pool and its workers say to each other, and how it is framed: four bytes of length, then MessagePack.
+
+They talk over an inherited socket pair rather than stdin and stdout: a stray print cannot corrupt it, one descriptor
+carries both ways, and either side sees the other's death as an end of file at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+
+from scenarios.load.lag import LagCounts
+from scenarios.observation import Observation
+from scenarios.request import PlannedRequest
+
+FRAME_LIMIT_BYTES = 1 << 28
+_LENGTH_BYTES = 4
+
+
+class Setup(msgspec.Struct, frozen=True, tag=True):
+    """First word to a worker. The key itself travels in the environment variable named here."""
+
+    worker: int
+    base_url: str
+    api_key_env: str
+    connections: int
+
+
+class Requests(msgspec.Struct, frozen=True, tag=True):
+    """Part of the plan; `last` on the final part."""
+
+    requests: tuple[PlannedRequest, ...]
+    last: bool
+
+
+class Start(msgspec.Struct, frozen=True, tag=True):
+    """Go: due times count from `t0_ns` of time.monotonic_ns(), which all processes of a machine share."""
+
+    t0_ns: int
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Send nothing more; what is in flight may end by itself for `grace_s`."""
+
+    grace_s: float
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The worker has its whole plan, or says in `problem` why it cannot run."""
+
+    problem: str = ""
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """Since the last one: requests first written (index, ns from t0), requests that are over, the worker's own lag."""
+
+    sent: tuple[tuple[int, int], ...]
+    observations: tuple[Observation, ...]
+    in_flight: int
+    send_lag: LagCounts
+    loop_lag: LagCounts
+    cpu_s: float  # CPU time the worker has used since it started
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """Every planned request of this worker has been reported."""
+
+
+ToWorker = Setup | Requests | Start | Stop
+FromWorker = Ready | Progress | Finished
+
+
+class Channel(asyncio.Protocol):
+    """Framed messages over a stream socket; `on_message` for each, `on_closed` once when the other side is gone."""
+
+    def __init__(self, types: Any, on_message: Callable[[Any], None], on_closed: Callable[[], None]) -> None:
+        self._decode = msgspec.msgpack.Decoder(types).decode
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def send(self, message: ToWorker | FromWorker) -> None:
+        """Queue a message; to a side that is gone it goes nowhere."""
+        if self._transport is not None and not self._transport.is_closing():
+            payload = self._encode(message)
+            self._transport.write(len(payload).to_bytes(_LENGTH_BYTES, "big") + payload)
+
+    async def drained(self) -> None:
+        """Wait until the other side has taken most of what was sent, or is gone."""
+        await self._writable.wait()
+
+    def close(self) -> None:
+        """Close after what was queued is written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _LENGTH_BYTES:
+            end = _LENGTH_BYTES + int.from_bytes(buffer[:_LENGTH_BYTES], "big")
+            if end > FRAME_LIMIT_BYTES:
+                raise ValueError(f"a frame of {end} bytes")
+            if len(buffer) < end:
+                return
+            payload = bytes(buffer[_LENGTH_BYTES:end])
+            del buffer[:end]
+            self._on_message(self._decode(payload))
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._writable.set()
+        self._on_closed()

@@ -1,0 +1,112 @@
+"""From a journal to its document: the one road to a verdict, taken at the end of a run and by every later report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from scenarios.definition import Scenario
+from scenarios.errors import JournalError
+from scenarios.gates import InstrumentError, judge, samples_of
+from scenarios.journal import JournalReader
+from scenarios.observation import Observation, Outcome
+from scenarios.request import PlannedRequest
+from scenarios.result import ResultDocument
+from scenarios.summary import FiredFault, SummaryContext, columns_of, summarise_columns
+from scenarios.tick import Event
+from scenarios.verdict import conclude
+
+SCENARIO, INSTRUMENT, DRIFT = "scenario", "instrument", "drift"  # keys in the journal's meta table
+
+Facts = dict[str, float | int | bool | str | None]
+
+
+def rebuild(reader: JournalReader) -> ResultDocument:
+    """Summary, gates and verdict from the journal's rows alone.
+
+    Also for a run that died or still goes on: requests without an observation then count as unsent, and the run cannot
+    be GO.
+
+    Raises:
+        JournalError: the run ended before its plan was written.
+    """
+    scenario_json = reader.meta(SCENARIO)
+    requests = tuple(reader.plan())
+    if scenario_json is None or not requests:
+        raise JournalError(f"{reader.path}: the run ended before its plan was written; there is nothing to report")
+    scenario = msgspec.json.decode(scenario_json, type=Scenario)
+    run = reader.run()
+    interrupted = run.state != "done"
+    observations = _all_accounted(requests, tuple(reader.observations()))
+    columns = columns_of(requests, observations, tuple(reader.judged()), tuple(reader.findings()))
+    instrument = _facts(reader, INSTRUMENT)
+    ours = run.environment.get("engine_ours") is True
+    events = [event for _, event in reader.events()]
+    context = SummaryContext(
+        slo=scenario.slo,
+        arrivals=scenario.arrivals,
+        faults=fired_faults(events),
+        instrument=instrument,
+        drift=_facts(reader, DRIFT),
+        engine_restarts=sum(event.kind == "engine.died" for event in events) if ours else None,
+        ours=ours,
+    )
+    error = instrument_error(instrument, observations)
+    gates = judge(scenario.gates, samples_of(columns, context, error, interrupted))
+    verdict, why = conclude(gates, interrupted)
+    return ResultDocument(verdict=verdict, why=why, run=run, summary=summarise_columns(columns, context), gates=gates)
+
+
+def fired_faults(events: Sequence[Event]) -> tuple[FiredFault, ...]:
+    """The faults that really started, each with its end where it had one."""
+    fired: list[FiredFault] = []
+    for event in events:
+        if event.kind == "fault.start":
+            fired.append(FiredFault(event.text, event.t_s))
+        elif event.kind == "fault.end":
+            opens = [at for at, fault in enumerate(fired) if fault.kind == event.text and fault.end_s is None]
+            if opens:
+                fired[opens[0]] = fired[opens[0]]._replace(end_s=event.t_s)
+    return tuple(fired)
+
+
+def instrument_error(facts: Mapping[str, object], observations: Sequence[Observation]) -> InstrumentError:
+    """The harness's own error from the facts it journalled about itself."""
+
+    def number(name: str) -> float | None:
+        value = facts.get(name)
+        return float(value) if isinstance(value, (int, float)) else None
+
+    unsent = sum(observation.outcome is Outcome.UNSENT for observation in observations)
+    return InstrumentError(
+        send_lag_p99_s=number("send_lag_p99_s"),
+        loop_lag_p99_s=number("loop_lag_p99_s"),
+        noise_floor_s=number("noise_floor_p99_s"),
+        steal=number("steal"),
+        unsent_share=unsent / len(observations),
+        worker_died=bool(number("worker_deaths")),
+    )
+
+
+def _all_accounted(
+    requests: Sequence[PlannedRequest], observations: tuple[Observation, ...]
+) -> tuple[Observation, ...]:
+    seen = {observation.index for observation in observations}
+    missing = (
+        Observation(
+            index=request.index,
+            due_ns=request.due_ns,
+            outcome=Outcome.UNSENT,
+            end_ns=request.due_ns,
+            error="the run ended before this was recorded",
+        )
+        for request in requests
+        if request.index not in seen
+    )
+    return (*observations, *missing)
+
+
+def _facts(reader: JournalReader, key: str) -> Facts:
+    text = reader.meta(key)
+    return {} if text is None else msgspec.json.decode(text, type=Facts)

@@ -1,0 +1,144 @@
+"""How reports write verdicts, numbers and names: the same words and units everywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from scenarios.metrics import METRICS
+from scenarios.result import GateResult, GateVerdict, Latency, Summary, Verdict
+from scenarios.sanitise import view
+
+VERDICT_GLYPH = {Verdict.GO: "✓", Verdict.NO_GO: "✗", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "!"}
+VERDICT_ROLE = {Verdict.GO: "good", Verdict.NO_GO: "bad", Verdict.INCONCLUSIVE: "warn", Verdict.INVALID: "warn"}
+GATE_GLYPH = {GateVerdict.PASS: "✓", GateVerdict.FAIL: "✗", GateVerdict.INCONCLUSIVE: "?", GateVerdict.INVALID: "!"}
+GATE_ROLE = {
+    GateVerdict.PASS: "good",
+    GateVerdict.FAIL: "bad",
+    GateVerdict.INCONCLUSIVE: "warn",
+    GateVerdict.INVALID: "warn",
+}
+NOTHING = "n/a"
+LONGEST_TEXT = 300
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+
+
+def one_line(text: str, limit: int = LONGEST_TEXT) -> str:
+    """Outside text as one safe line of at most `limit` characters."""
+    return view(text, limit)
+
+
+def seconds(value: float | None) -> str:
+    """A span of time with the unit that suits it: 412 ms, 1.412 s, 180 s."""
+    if value is None:
+        return NOTHING
+    size = abs(value)
+    if size == 0:
+        return "0 s"
+    if size < 0.001:
+        return f"{value * 1e6:.3g} µs"
+    if size < 1:
+        return f"{value * 1e3:.4g} ms"
+    return f"{value:.4g} s" if size < 1000 else f"{value:,.0f} s"
+
+
+def share(value: float | None) -> str:
+    """A share in percent; never rounded up to a whole that it is not."""
+    if value is None:
+        return NOTHING
+    text = f"{value * 100:.4g}"
+    if text == "100" and value < 1:
+        text = f"{value * 100:.8g}"
+    return f"{text} %"
+
+
+def plain(value: float | None) -> str:
+    """A number without a unit."""
+    return NOTHING if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def of_metric(metric: str, value: float | None) -> str:
+    """A metric's value in its unit."""
+    known = METRICS.get(metric)
+    unit = known.unit if known else "s" if metric.partition(".")[0].endswith("_s") else ""
+    return seconds(value) if unit == "s" else share(value) if unit == "share" else plain(value)
+
+
+def bound(gate: GateResult) -> str:
+    """`<= 0.8` of a gate, its numbers in the metric's unit."""
+    return _NUMBER.sub(lambda match: of_metric(gate.metric, float(match.group())), gate.bound)
+
+
+def interval(gate: GateResult) -> str:
+    """The confidence interval of what was measured; an open side is said in words."""
+    if gate.interval is None:
+        return ""
+    low, high = gate.interval
+    if low is None and high is None:
+        return "open on both sides"
+    if low is None:
+        return f"up to {of_metric(gate.metric, high)}"
+    if high is None:
+        return f"from {of_metric(gate.metric, low)}"
+    return f"{of_metric(gate.metric, low)} to {of_metric(gate.metric, high)}"
+
+
+def because(gate: GateResult) -> str:
+    """Why a gate stands where it does and what would settle it; empty when the numbers say it all."""
+    parts = [gate.reason] if gate.reason else []
+    if gate.needed is not None:
+        parts.append(f"about {gate.needed:,} more requests would settle it")
+    return one_line("; ".join(parts))
+
+
+def keyed(key: str, value: object) -> str:
+    """A value of a free mapping in the unit that its key names."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        if key.endswith("_s"):
+            return seconds(value)
+        return share(value) if key.endswith(("share", "steal", "rate")) else plain(value)
+    return one_line(str(value), 60)
+
+
+def latencies(summary: Summary) -> tuple[tuple[str, Latency], ...]:
+    """The latencies that were measured, under the names that people know."""
+    named = (
+        ("TTFT", summary.ttft_s),
+        ("TTFA", summary.ttfa_s),
+        ("ITL", summary.itl_s),
+        ("TPOT", summary.tpot_s),
+        ("E2E", summary.e2e_s),
+        ("shed", summary.shed_s),
+    )
+    return tuple((name, latency) for name, latency in named if latency.n)
+
+
+def recoveries(summary: Summary) -> list[str]:
+    """One sentence for each disturbance."""
+    return [
+        f"{one_line(r.cause, 60)} at {seconds(r.at_s)}: "
+        + ("not back inside the SLO in this run" if r.recovered_s is None else f"back after {seconds(r.recovered_s)}")
+        for r in summary.recovery
+    ]
+
+
+def accuracies(summary: Summary) -> list[str]:
+    """`support-chat/A 98 % of 120` for each slice with known answers."""
+    return [
+        f"{one_line(name, 60)} {share(_number(row.get('rate')))} of {plain(_number(row.get('n')))}"
+        for name, row in summary.accuracy.items()
+        if row.get("n")
+    ]
+
+
+def listed(mapping: Mapping[str, object]) -> list[str]:
+    """`name value` for each entry of a free mapping."""
+    return [f"{one_line(key, 60)} {keyed(key, value)}" for key, value in mapping.items()]
+
+
+def _number(value: float | int | None) -> float | int | None:
+    return value

@@ -1,0 +1,135 @@
+"""The run as it stands: folds observations into counters and sketches that the ticks and the open gates are drawn from.
+
+The final numbers come from the observations themselves (scenarios.summary); these are the same by a cheaper road.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+
+from scenarios.definition import GateSpec, Slo
+from scenarios.metrics import LATENCIES, ODD_PROFILE
+from scenarios.observation import Finding, Judged, Observation, Outcome
+from scenarios.request import PlannedRequest
+from scenarios.stats.ring import SketchRing
+from scenarios.stats.sketch import LogSketch
+
+NS = 1_000_000_000
+RATE_WINDOW_S = 2.0
+QUANTILE_WINDOW_S = 10
+_NO_ERROR = (Outcome.OK, Outcome.SHED, Outcome.CANCELLED)
+
+
+class LiveRun:
+    """Counters of one run. It has no clock: the caller says what time of the run it is, in seconds from the start."""
+
+    def __init__(self, requests: Sequence[PlannedRequest], slo: Slo) -> None:
+        self.requests = requests
+        self.slo = slo
+        self.outcomes: Counter[str] = Counter()
+        self.findings: Counter[str] = Counter()
+        self.tokens = 0
+        self.sent = 0
+        self.in_flight = 0
+        self.recent_ttft = SketchRing(QUANTILE_WINDOW_S)
+        self.recent_itl = SketchRing(QUANTILE_WINDOW_S)
+        self.sketches: Mapping[str, LogSketch] = {name: LogSketch() for name in LATENCIES}
+        self._hits: Counter[str] = Counter()
+        self._over: Counter[str] = Counter()
+        self._due_ns = [request.due_ns for request in requests]
+        self._ended: deque[tuple[float, int]] = deque()  # (when, tokens) of the last seconds
+
+    def counts(self, gates: Sequence[GateSpec]) -> dict[str, tuple[int, int]]:
+        """Hits and finished requests of each rate that `gates` ask for; findings count over answers with text."""
+        names = {gate.metric for gate in gates}
+        return {
+            name: (self._hits[name], self._over["findings" if name.startswith("findings.") else name]) for name in names
+        }
+
+    def fold(self, observation: Observation, judged: Judged, findings: Sequence[Finding]) -> None:
+        """Take in one finished request."""
+        request = self.requests[observation.index]
+        self.outcomes[observation.outcome.value] += 1
+        self.findings.update(finding.category for finding in findings)
+        self.tokens += observation.completion_tokens or 0
+        self._ended.append((observation.end_ns / NS, observation.completion_tokens or 0))
+        if observation.answer:
+            self._count_findings({finding.category for finding in findings})
+        if request.profile == ODD_PROFILE:
+            self._count("odd.correct", judged.correct is True)
+            return
+        latencies = _latencies(observation)
+        for name, value_s in latencies.items():
+            self.sketches[name].add(value_s)
+        if observation.first_ns is not None:
+            self.recent_ttft.add(observation.first_ns / NS, latencies["ttft_s"])
+        times = observation.event_ns
+        if len(times) > 1:
+            gaps_s = [(late - early) / NS for early, late in zip(times, times[1:], strict=False)]
+            self.sketches["itl_s"].add_many(gaps_s)
+            self.recent_itl.add_many(observation.end_ns / NS, gaps_s)
+        self._count_rates(request, observation, judged, latencies)
+
+    def due(self, t_s: float) -> int:
+        """Requests due by then."""
+        return bisect_right(self._due_ns, int(t_s * NS))
+
+    def rates(self, t_s: float) -> tuple[float, float, float]:
+        """Requests due, requests done and tokens per second over the window that ends at `t_s`."""
+        begin_s = t_s - RATE_WINDOW_S
+        while self._ended and self._ended[0][0] < begin_s:
+            self._ended.popleft()
+        window_s = min(RATE_WINDOW_S, max(t_s, 0.25))
+        due = (self.due(t_s) - self.due(begin_s)) / window_s
+        return due, len(self._ended) / window_s, sum(tokens for _, tokens in self._ended) / window_s
+
+    def _count(self, metric: str, hit: bool) -> None:
+        self._over[metric] += 1
+        self._hits[metric] += hit
+
+    def _count_findings(self, categories: set[str]) -> None:
+        self._over["findings"] += 1
+        self._hits["findings.any"] += bool(categories)
+        self._hits.update(f"findings.{category}" for category in categories)
+
+    def _count_rates(
+        self, request: PlannedRequest, observation: Observation, judged: Judged, latencies: Mapping[str, float]
+    ) -> None:
+        outcome = observation.outcome
+        self._count("goodput", outcome is Outcome.OK and _inside(self.slo, latencies))
+        self._count("ok_rate", outcome is Outcome.OK)
+        self._count("shed_rate", outcome is Outcome.SHED)
+        self._count("error_rate", outcome not in _NO_ERROR)
+        if judged.correct is not None:
+            self._count("accuracy", judged.correct)
+            self._count("accuracy.era_b" if request.era == "B" else "accuracy.era_a", judged.correct)
+
+
+def _latencies(observation: Observation) -> dict[str, float]:
+    """The latencies from due that this request has, seconds."""
+    due, first, last = observation.due_ns, observation.first_ns, observation.last_ns
+    found: dict[str, float] = {}
+    if first is not None:
+        found["ttft_s"] = (first - due) / NS
+    if observation.answer_ns is not None:
+        found["ttfa_s"] = (observation.answer_ns - due) / NS
+    if observation.outcome is Outcome.OK:
+        found["e2e_s"] = ((observation.end_ns if last is None else last) - due) / NS
+    if observation.outcome is Outcome.SHED:
+        found["shed_s"] = (observation.end_ns - due) / NS
+    tokens = observation.completion_tokens or 0
+    if first is not None and last is not None and tokens >= 2 and last > first:
+        found["tpot_s"] = (last - first) / NS / (tokens - 1)
+    return found
+
+
+def _inside(slo: Slo, latencies: Mapping[str, float]) -> bool:
+    """Whether an ok request met every bound; what it does not have is not held against it, save the first token."""
+    first = latencies.get("ttft_s", latencies["e2e_s"])
+    return (
+        (slo.ttft_s is None or first <= slo.ttft_s)
+        and (slo.e2e_s is None or latencies["e2e_s"] <= slo.e2e_s)
+        and (slo.tpot_s is None or latencies.get("tpot_s", 0.0) <= slo.tpot_s)
+    )

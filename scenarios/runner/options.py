@@ -1,0 +1,23 @@
+"""What the operator chose for one run, beside the scenario itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scenarios.definition import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """`target` None: the embedded engine with `model` (None: the demo model). The API key stays in the environment."""
+
+    scenario: Scenario
+    seed: int
+    runs_dir: Path
+    run_id: str
+    target: str | None = None
+    model: Path | None = None
+    workers: int = 1
+    api_key_env: str | None = None
+    i_own_this_target: bool = False

@@ -1,0 +1,196 @@
+"""What is under trial: the embedded engine, which is ours to start and kill, or an endpoint somebody else runs."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.config import DEMO_MODEL, EngineConfig
+from engine.errors import EngineError
+from engine.supervisor import EngineEvent, EngineState, EngineSupervisor
+from engine.telemetry import ProcessMonitor
+from scenarios.errors import TargetError
+from scenarios.runner.options import RunOptions
+from scenarios.tick import EngineSample
+
+TRIAL_NICENESS = 5  # the engine under trial yields to the instrument that measures it
+_PROBE_TIMEOUT_S = 10.0
+_SAMPLE_TIMEOUT_S = 1.0
+_STOP_GRACE_S = 2.0
+
+
+class Target(Protocol):
+    """Where requests go. `describe` is shown to people, `model` is what the target says it serves."""
+
+    base_url: str
+    describe: str
+    model: str
+    owned: bool  # its processes are ours to kill
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def deaths(self) -> int: ...
+    async def start(self) -> None: ...
+    async def sample(self) -> EngineSample: ...
+    def kill(self, part: str) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class EmbeddedTarget:
+    """The embedded engine, supervised: started with the run, restarted when it dies, stopped at the end."""
+
+    owned = True
+
+    def __init__(self, options: RunOptions, on_event: Callable[[EngineEvent], None]) -> None:
+        settings = options.scenario.engine
+        config = EngineConfig(
+            model=options.model or DEMO_MODEL,
+            ctx=settings.ctx,
+            slots=settings.slots,
+            threads=settings.threads,
+            queue_limit=settings.queue_limit,
+            nice=TRIAL_NICENESS,
+        )
+        log_path = options.runs_dir / options.run_id / "engine.log"
+        self._on_event = on_event
+        self._supervisor = EngineSupervisor(config, self._hear, log_path)
+        self._processes = ProcessMonitor()
+        self._http = httpx.AsyncClient(timeout=_SAMPLE_TIMEOUT_S)
+        self.deaths = 0
+        self.base_url = ""
+        self.describe = "embedded engine (llama.cpp)"
+        self.model = config.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can serve requests now."""
+        return self._supervisor.state is EngineState.READY
+
+    async def start(self) -> None:
+        try:
+            await self._supervisor.start()
+        except EngineError as error:
+            raise TargetError(f"the embedded engine did not start: {error}") from error
+        self.base_url = self._supervisor.url
+
+    async def sample(self) -> EngineSample:
+        """The supervisor's state, the engine's own gauges, and its processes by psutil."""
+        self._processes.set_pids(self._supervisor.pids().values())
+        usage = self._processes.sample()
+        gauges = await self._gauges() if self.ready else {}
+        cells = gauges.get("seatrial_kv_cells")
+        return EngineSample(
+            state=self._supervisor.state.value,
+            cpu=usage.cpu,
+            rss=usage.rss,
+            running=_whole(gauges.get("seatrial_requests_running")),
+            waiting=_whole(gauges.get("seatrial_requests_waiting")),
+            slots=_whole(gauges.get("seatrial_slots")),
+            kv_used=gauges.get("seatrial_kv_cells_used", 0.0) / cells if cells else None,
+            restarts=self.deaths,
+        )
+
+    def kill(self, part: str) -> None:
+        self._supervisor.kill(part)
+
+    async def stop(self) -> None:
+        await self._http.aclose()
+        await self._supervisor.stop(grace_s=_STOP_GRACE_S)
+
+    def _hear(self, event: EngineEvent) -> None:
+        self.deaths += event.kind == "died"
+        self._on_event(event)
+
+    async def _gauges(self) -> dict[str, float]:
+        try:
+            answer = await self._http.get(f"{self.base_url}/metrics")
+        except httpx.HTTPError:
+            return {}  # it died a moment ago, and the supervisor is about to say so
+        families = text_string_to_metric_families(answer.text)
+        return {family.name: family.samples[0].value for family in families if family.type == "gauge"}
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+class RemoteTarget:
+    """An OpenAI-compatible endpoint that somebody else runs; only its wire is seen."""
+
+    owned = False
+
+    def __init__(self, options: RunOptions) -> None:
+        self.base_url = normalise_url(options.target or "")
+        self.describe = self.base_url
+        self.model = "unknown"
+        self.ready = False
+        self.deaths = 0
+        self._key = os.environ.get(options.api_key_env, "") if options.api_key_env else ""
+
+    async def start(self) -> None:
+        """Ask for the model list; a target that does not even answer is no target.
+
+        Raises:
+            TargetError: nothing answers there, or it refuses the key.
+        """
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, headers=headers) as http:
+            try:
+                answer = await http.get(f"{self.base_url}/v1/models")
+            except httpx.HTTPError as error:
+                raise TargetError(
+                    f"nothing answers at {self.base_url} ({type(error).__name__}); is the server started?"
+                ) from error
+        if answer.status_code in (401, 403):
+            raise TargetError(f"{self.base_url} refuses the key ({answer.status_code}); set SEATRIAL_API_KEY")
+        self.model = _first_model(answer) or "unknown"
+        self.ready = True
+
+    async def sample(self) -> EngineSample:
+        return EngineSample()
+
+    def kill(self, part: str) -> None:
+        raise TargetError(f"{self.base_url} is not ours to kill ({part}); engine.kill needs the embedded engine")
+
+    async def stop(self) -> None:
+        """Nothing of it is ours to stop."""
+
+
+def normalise_url(url: str) -> str:
+    """`http://host:port` of a target given with or without a trailing slash or /v1.
+
+    Raises:
+        TargetError: not an http(s) URL, or one that carries a user name or password.
+    """
+    parts = urlsplit(url if "//" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise TargetError(f"{url!r} is no http:// or https:// address")
+    if parts.username or parts.password:
+        raise TargetError("a target's URL must not carry a user or password; set SEATRIAL_API_KEY")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the target is this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _first_model(answer: httpx.Response) -> str | None:
+    try:
+        return str(answer.json()["data"][0]["id"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None

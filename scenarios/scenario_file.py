@@ -1,0 +1,119 @@
+"""From a TOML file or a catalogue name to a valid Scenario: all mistakes in one pass, each with its line and fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import stat
+from pathlib import Path
+
+from scenarios import catalogue
+from scenarios.arrivals import expected_count
+from scenarios.definition import FaultSpec, Scenario
+from scenarios.errors import DefinitionErrors, Mistake, UnknownScenario
+from scenarios.toml_lines import parse
+from scenarios.toml_sections import FASTEST, LONGEST_S, MOST_REQUESTS, read_top
+from scenarios.toml_table import Table, nearest
+
+LARGEST_FILE = 256 * 1024
+
+
+def find_scenario(name_or_path: str) -> Scenario:
+    """A catalogue entry by name, else a TOML file by path (`./name` for a file called like a catalogue entry).
+
+    Raises UnknownScenario when there is neither, DefinitionErrors when the file holds mistakes.
+    """
+    if name_or_path in catalogue.names():
+        return read_scenario(catalogue.path(name_or_path))
+    if "\0" not in name_or_path and os.path.lexists(name_or_path):
+        return read_scenario(name_or_path)
+    near = nearest(name_or_path, catalogue.names())
+    hint = f'did you mean "{near}"?' if near else "the catalogue has: " + ", ".join(catalogue.names())
+    raise UnknownScenario(f"no scenario and no file {name_or_path[:200]!r}; {hint}")
+
+
+def read_scenario(path: str | os.PathLike[str]) -> Scenario:
+    """Read and check one TOML file. Raises DefinitionErrors with every mistake, UnknownScenario without a file."""
+    name = os.fspath(path)
+    text = _read_text(name)
+    return parse_scenario(text, name)
+
+
+def _read_text(name: str) -> str:
+    def refused(line: int, what: str, fix: str) -> DefinitionErrors:
+        return DefinitionErrors((Mistake(name, line, what, fix),))
+
+    try:
+        mode = Path(name).stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise refused(0, "is a directory", "name a TOML file in it")
+        if not stat.S_ISREG(mode):  # a pipe or a device could block or never end
+            raise refused(0, "is not a regular file", "save the scenario as a file and name that")
+        with Path(name).open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise UnknownScenario(f"no file {name[:200]!r}; check the path") from error
+    except OSError as error:
+        raise refused(0, f"cannot be read: {error.strerror}", "check its permissions") from error
+    if len(raw) > LARGEST_FILE:
+        raise refused(0, f"is larger than {LARGEST_FILE // 1024} KiB", "a scenario is a page of TOML: is it this file?")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise refused(line, f"is not UTF-8 (byte 0x{raw[error.start]:02x})", "save the file as UTF-8 text") from error
+
+
+def parse_scenario(text: str, file: str) -> Scenario:
+    """As `read_scenario`, from text; `file` is what messages call it."""
+    toml = parse(text)
+    mistakes = [Mistake(file, m.line, m.what, m.fix) for m in toml.mistakes]
+    scenario = None
+    if toml.whole:
+        scenario = read_top(Table(toml.data, (), toml, file, mistakes), text)
+    if mistakes or scenario is None:
+        raise DefinitionErrors(tuple(sorted(mistakes, key=lambda m: m.line)))
+    return scenario
+
+
+def override(scenario: Scenario, rate: float | None = None, duration_s: float | None = None) -> Scenario:
+    """The scenario at another rate or length, for `--rate` and `--duration`.
+
+    `rate` becomes the steady rate; for ramp and spike it becomes the base, and the peak keeps its ratio to it (a base
+    of 0 stays, and `rate` becomes the peak). `duration_s` stretches spike and fault times with it. Raises
+    DefinitionErrors for values out of range.
+    """
+    mistakes = []
+    if rate is not None and not 0.0 < rate <= FASTEST:
+        fix = f"it must be more than 0 and at most {FASTEST:g}"
+        mistakes.append(Mistake("--rate", 0, f"{rate:g} is out of range", fix))
+    if duration_s is not None and not 0.0 < duration_s <= LONGEST_S:
+        fix = f"it must be more than 0 and at most {LONGEST_S:g} seconds"
+        mistakes.append(Mistake("--duration", 0, f"{duration_s:g} s is out of range", fix))
+    if mistakes:
+        raise DefinitionErrors(tuple(mistakes))
+    arrivals, faults = scenario.arrivals, scenario.faults
+    if rate is not None:
+        old = arrivals.rate or arrivals.base or arrivals.peak
+        arrivals = dataclasses.replace(
+            arrivals,
+            rate=rate if arrivals.rate else 0.0,
+            base=rate if arrivals.base else 0.0,
+            peak=arrivals.peak * (rate / old) if arrivals.base else (rate if arrivals.peak else 0.0),
+        )
+    if duration_s is not None:
+        stretch = duration_s / arrivals.duration_s
+        arrivals = dataclasses.replace(
+            arrivals,
+            duration_s=duration_s,
+            spike_at_s=arrivals.spike_at_s * stretch,
+            spike_s=arrivals.spike_s * stretch,
+        )
+        faults = tuple(FaultSpec(f.kind, f.at_s * stretch, f.params) for f in faults)
+    count = expected_count(arrivals)
+    if count > MOST_REQUESTS:
+        what = f"the plan would hold about {math.ceil(count):,} requests"
+        fix = f"stay under {MOST_REQUESTS:,}: lower --rate or --duration"
+        raise DefinitionErrors((Mistake("--rate" if rate is not None else "--duration", 0, what, fix),))
+    return dataclasses.replace(scenario, arrivals=arrivals, faults=faults)

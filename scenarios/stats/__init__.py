@@ -1,0 +1,3 @@
+"""Small exact statistics: binomial intervals, bounds of quantiles, how many more would settle it, and a quantile
+sketch.
+"""

@@ -1,0 +1,64 @@
+"""How many more samples would settle an open question, if what was seen so far goes on.
+
+The answer assumes the observed rate and asks at which n its exact interval would lie wholly on one side. It is a
+forecast, not a promise: the rate itself is still uncertain. None: no number up to `MOST` would settle it (the rate lies
+on the bound or as good as on it), or there is nothing yet to go by.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scenarios.stats import binomial
+
+MOST = 1_000_000
+
+
+def more_for_rate(
+    hits: float, n: float, confidence: float, minimum: float | None = None, maximum: float | None = None
+) -> int | None:
+    """How many more samples until the exact interval of hits / n clears each bound, on whichever side the rate is."""
+    if n <= 0 or hits < 0 or hits > n:
+        return None
+    rate = hits / n
+
+    def settled(size: float) -> bool:
+        low, high = binomial.interval(rate * size, size, confidence)
+        if (minimum is not None and high < minimum) or (maximum is not None and low > maximum):
+            return True
+        return (minimum is None or low >= minimum) and (maximum is None or high <= maximum)
+
+    if settled(n):
+        return 0
+    if not settled(n + MOST):
+        return None
+    short, enough = 0, MOST
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        if settled(n + middle):
+            enough = middle
+        else:
+            short = middle
+    return enough
+
+
+def more_for_quantile(
+    at_or_below: float, n: float, q: float, confidence: float, *, below_is_good: bool = True
+) -> int | None:
+    """How many more samples until the bound of quantile `q` clears a limit that `at_or_below` of `n` samples keep.
+
+    The quantile is at or below the limit exactly when at least a share q of all values is, so this is the question of a
+    rate: order-statistic bounds and Clopper-Pearson limits are the same test. With `below_is_good` false (a minimum),
+    count the values strictly below the limit.
+    """
+    if below_is_good:
+        return more_for_rate(at_or_below, n, confidence, minimum=q)
+    return more_for_rate(at_or_below, n, confidence, maximum=q)
+
+
+def in_requests(more: int | None, samples: float, requests: int) -> int | None:
+    """Samples turned into requests, at the yield seen so far (`samples` from `requests`); None stays None."""
+    if more is None or samples <= 0:
+        return None
+    needed = math.ceil(more * requests / samples)
+    return needed if needed <= MOST else None

@@ -1,0 +1,178 @@
+"""The summary of a run. Pure: the same observations give the same numbers, whenever it is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scenarios.definition import ArrivalKind
+from scenarios.observation import Finding, Judged, Observation, Outcome
+from scenarios.recovery import Disturbance, recoveries
+from scenarios.request import PlannedRequest
+from scenarios.result import Latency, Recovery, Summary
+from scenarios.stats.order import Floats, quantile
+from scenarios.summary.columns import OUTCOMES, Columns, Mask, MiscountError, columns_of
+from scenarios.summary.context import SummaryContext
+from scenarios.summary.rates import good, share
+
+
+def summarise(
+    requests: Sequence[PlannedRequest],
+    observations: Sequence[Observation],
+    judged: Sequence[Judged],
+    findings: Sequence[Finding],
+    context: SummaryContext,
+) -> Summary:
+    """Every number of the summary, by the definitions of DESIGN.md; see summarise_columns.
+
+    Raises MiscountError unless there is exactly one observation for each request.
+    """
+    return summarise_columns(columns_of(requests, observations, judged, findings), context)
+
+
+def summarise_columns(columns: Columns, context: SummaryContext) -> Summary:
+    """The same from columns that were read before, so that gates and summary share one reading.
+
+    Goodput is the share of all planned requests but the odd probes, which `odd` judges. Percentiles are nearest-rank
+    (stats.order). The window runs from the first due time to the last end among the requests that were sent.
+    Throughput counts the tokens and requests that ended ok.
+    """
+    counts = np.bincount(columns.outcome, minlength=len(OUTCOMES))
+    outcomes = {outcome.value: int(count) for outcome, count in zip(OUTCOMES, counts, strict=True)}
+    if sum(outcomes.values()) != len(columns.index):
+        raise MiscountError(
+            f"{sum(outcomes.values())} outcomes for {len(columns.index)} requests; a bug of the harness"
+        )
+    window_s = window_of(columns)
+    goodput = share(columns, context.slo, "goodput")
+    done = columns.is_outcome(Outcome.OK)
+    with_usage = done & (columns.tokens >= 0)
+    probes = share(columns, context.slo, "odd.correct")
+    latency = {name: latency_of(columns, name) for name in ("ttft_s", "ttfa_s", "tpot_s", "e2e_s", "shed_s")}
+    tokens_from = _tokens_from(done & ~columns.odd, with_usage & ~columns.odd)
+    tokens = int(columns.tokens[with_usage].sum()) if with_usage.any() else None
+    return Summary(
+        planned=len(columns.index),
+        outcomes=outcomes,
+        window_s=window_s,
+        goodput=goodput.rate,
+        goodput_rate=_per_second(goodput.hits, window_s),
+        throughput={
+            "requests_per_s": _per_second(int(done.sum()), window_s),
+            "tokens_per_s": _per_second(tokens, window_s),
+        },
+        tokens_from=tokens_from,
+        ttft_s=latency["ttft_s"],
+        ttfa_s=latency["ttfa_s"],
+        itl_s=_latency(columns.gap_s),
+        tpot_s=latency["tpot_s"],
+        e2e_s=latency["e2e_s"],
+        shed_s=latency["shed_s"],
+        accuracy=_accuracy(columns),
+        findings=dict(columns.findings),
+        drift=dict(context.drift),
+        odd={"probes": probes.n, "correct": probes.hits, "wrong": probes.n - probes.hits},
+        recovery=recovery_of(columns, context),
+        instrument=dict(context.instrument),
+        not_measured=_not_measured(columns, context, tokens_from),
+    )
+
+
+def window_of(columns: Columns) -> float:
+    """Seconds from the first due time to the last end among the requests that were sent; 0.0 when none was."""
+    if not columns.sent.any():
+        return 0.0
+    return max(0.0, float(columns.end_s[columns.sent].max() - columns.due_s[columns.sent].min()))
+
+
+def latency_of(columns: Columns, name: str) -> Latency:
+    """Percentiles of one latency; the raw ones, from sent, where due plays a part in it."""
+    raw = columns.raw_s.get(name)
+    return _latency(columns.latency_s[name], raw)
+
+
+def recovery_of(columns: Columns, context: SummaryContext) -> tuple[Recovery, ...]:
+    """How long service was out of the SLO after each fault and after the spike, in the order of their starts."""
+    disturbances = [Disturbance(fault.kind, fault.at_s, fault.end_s) for fault in context.fired()]
+    arrivals = context.arrivals
+    if arrivals.kind is ArrivalKind.SPIKE:
+        ended_s = arrivals.spike_at_s + arrivals.spike_s
+        disturbances.append(Disturbance("spike", ended_s, ended_s))
+    rows = ~columns.odd & ~columns.is_outcome(Outcome.UNSENT)
+    inside = good(columns, context.slo)
+    return recoveries(columns.due_s[rows], inside[rows], sorted(disturbances, key=lambda one: one.at_s))
+
+
+def _latency(values: Floats, raw: Floats | None = None) -> Latency:
+    ordered = _ordered(values)
+    points = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+    from_sent = _ordered(raw) if raw is not None else None
+    return Latency(
+        n=len(ordered),
+        p50=quantile(ordered, 0.50),
+        p90=quantile(ordered, 0.90),
+        p95=quantile(ordered, 0.95),
+        p99=quantile(ordered, 0.99),
+        max=float(ordered[-1]) if len(ordered) else None,
+        raw={} if from_sent is None else {name: quantile(from_sent, q) for name, q in points.items()},
+    )
+
+
+def _ordered(values: Floats) -> Floats:
+    """Sorted upwards without the missing ones (sorting puts NaN last)."""
+    ordered = np.sort(values)
+    return ordered[: len(ordered) - int(np.isnan(ordered).sum())]
+
+
+def _per_second(count: int | None, window_s: float) -> float | None:
+    return count / window_s if count is not None and window_s > 0 else None
+
+
+def _tokens_from(done: Mask, with_usage: Mask) -> str:
+    counted, all_done = int(with_usage.sum()), int(done.sum())
+    if not counted:
+        return "none"
+    return "usage" if counted == all_done else "mixed"
+
+
+def _accuracy(columns: Columns) -> dict[str, dict[str, float | int | None]]:
+    """Exact answers among the ok ones with a known answer: all, all/era, each profile, each profile/era."""
+    judged = (columns.correct >= 0) & ~columns.odd
+    slices: dict[str, Mask] = {"all": judged}
+    for number, profile in enumerate(columns.profiles):
+        rows = judged & (columns.profile == number)
+        if rows.any():
+            slices[profile] = rows
+    result: dict[str, dict[str, float | int | None]] = {}
+    for name, rows in slices.items():
+        parts = {name: rows, f"{name}/A": rows & ~columns.era_b, f"{name}/B": rows & columns.era_b}
+        for label, part in parts.items():
+            n, hits = int(part.sum()), int((part & (columns.correct == 1)).sum())
+            if n or label == "all":
+                result[label] = {"n": n, "correct": hits, "rate": hits / n if n else None}
+    return result
+
+
+def _not_measured(columns: Columns, context: SummaryContext, tokens_from: str) -> dict[str, str]:
+    """Why a number is missing or covers less than its name says."""
+    why: dict[str, str] = {}
+    if not columns.sent.any():
+        why["throughput"] = "no request was sent"
+    elif tokens_from == "none":
+        why["throughput.tokens_per_s"] = "the target reports no token usage"
+    elif tokens_from == "mixed":
+        why["throughput.tokens_per_s"] = "some answers came without token usage; their tokens are not counted"
+    paced = int((~np.isnan(columns.latency_s["tpot_s"])).sum())
+    if not paced:
+        why["tpot_s"] = "no answer had two tokens, counted by the target, in two events or more"
+    if not len(columns.gap_s):
+        why["itl_s"] = "no stream had two events with text"
+    ok = int((columns.is_outcome(Outcome.OK) & ~columns.odd).sum())
+    if context.slo.tpot_s is not None and paced < ok:
+        why["goodput"] = f"the SLO on time per token could not be checked for {ok - paced} of {ok} ok requests"
+    if not (columns.correct >= 0).any():
+        why["accuracy"] = "no answer could be compared with a known one"
+    if context.engine_restarts is None:
+        why["engine.restarts"] = "the target is not ours" if not context.ours else "the supervisor told no number"
+    return why

@@ -1,0 +1,116 @@
+"""From bytes to an Observation, without a socket."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenarios.load.answer import Reading, retry_after_s
+from scenarios.load.exchange import Ending, Exchange, Job
+from scenarios.observation import Observation, Outcome
+
+JOB = Job(7, 1_000, b"x", 1.0, stream=True, raw=False, head=False, contract=True)
+
+
+def streamed(*events: bytes, ending: Ending = Ending.COMPLETE, budget_ns: int = 1 << 62) -> Observation:
+    exchange = Exchange(JOB, 1_000)
+    exchange.sent_ns = 2_000
+    exchange.take_header(b"Content-Type", b"text/event-stream")
+    assert exchange.take_head(200) == ""
+    for number, event in enumerate(events):
+        exchange.received_bytes += len(event)
+        assert exchange.take_body(event, 10_000 * (number + 1)) == ""
+    exchange.end(ending, 10**9)
+    reading = Reading(exchange, 0, 3)
+    while (observation := reading.step(budget_ns)) is None:
+        pass
+    return observation
+
+
+def delta(body: str) -> bytes:
+    return b'data: {"choices":[{"index":0,"delta":' + body.encode() + b"}]}\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_reasoning_is_a_first_token_but_not_an_answer(field: str) -> None:
+    one = streamed(
+        delta('{"role":"assistant","content":""}'), delta(f'{{"{field}":"hm"}}'), delta('{"content":"A"}'), DONE
+    )
+    assert (one.first_ns, one.answer_ns, one.last_ns) == (20_000, 30_000, 30_000)
+    assert one.event_ns == (20_000, 30_000)
+    assert one.answer == "A"
+
+
+def test_a_legacy_completion_chunk_carries_its_text_in_the_choice() -> None:
+    one = streamed(b'data: {"choices":[{"index":0,"text":"A","finish_reason":"length"}]}\n\n', DONE)
+    assert (one.answer, one.finish_reason, one.first_ns) == ("A", "length", 10_000)
+
+
+def test_the_last_usage_counts_wherever_it_comes() -> None:
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":%d}}\n\n'
+    one = streamed(usage % 1, delta('{"content":"A"}'), usage % 2, DONE)
+    assert (one.prompt_tokens, one.completion_tokens) == (1, 2)
+    assert one.event_ns == (20_000,)
+
+
+def test_nulls_and_unknown_fields_are_no_breach() -> None:
+    one = streamed(b'data: {"choices":null,"usage":null,"error":null,"x":[1]}\n\n', b'data: {"type":"ping"}\n\n', DONE)
+    assert (one.outcome, one.first_ns, one.event_ns) == (Outcome.OK, None, ())
+
+
+def test_the_answer_is_that_of_the_first_choice() -> None:
+    other = b'data: {"choices":[{"index":1,"delta":{"content":"B"}}]}\n\n'
+    assert streamed(delta('{"content":"A"}'), other, DONE).answer == "A"
+
+
+def test_a_long_answer_is_read_in_slices_with_the_same_result() -> None:
+    events = [delta('{"content":"x"}')] * 1000
+    assert streamed(*events, DONE, budget_ns=1) == streamed(*events, DONE)
+
+
+@given(
+    st.lists(st.sampled_from(["{", '{"content":"A"}', '{"content":1}', "null"]), max_size=5),
+    st.sampled_from(list(Ending)),
+)
+def test_every_ending_of_every_stream_has_one_outcome(bodies: list[str], ending: Ending) -> None:
+    one = streamed(*(delta(body) for body in bodies), ending=ending)
+    assert isinstance(one.outcome, Outcome)
+    assert (one.outcome is Outcome.UNSENT) == (ending is Ending.UNSENT)
+    assert one.outcome is not Outcome.OK  # none of them has its [DONE]
+    assert (one.index, one.due_ns, one.worker) == (7, 1_000, 3)
+
+
+def test_an_error_keeps_to_its_bound() -> None:
+    assert len(streamed(b'data: {"error":"' + b"x" * 5000 + b'"}\n\n', DONE).error) == 500
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "expected"),
+    [
+        (None, None, None),
+        ("3", None, 3.0),
+        ("0.25", None, 0.25),
+        ("soon", None, None),
+        ("-1", None, None),
+        ("9" * 400, None, 1e9),
+        ("²", None, None),
+        ("Mon, 23 Nov 2026 10:00:07 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 7.0),
+        ("Mon, 23 Nov 2026 10:00:00 GMT", "Mon, 23 Nov 2026 10:00:07 GMT", 0.0),
+        ("Mon, 23 Nov 2026 10:00:07 GMT", "rubbish", None),
+    ],
+)
+def test_retry_after_is_seconds_a_date_or_nothing(value: str | None, date: str | None, expected: float | None) -> None:
+    assert retry_after_s(value, date) == expected
+
+
+def test_retry_after_without_a_date_header_counts_from_now() -> None:
+    when = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))
+    found = retry_after_s(when, None)
+    assert found is not None
+    assert 55 < found <= 60

@@ -1,0 +1,179 @@
+"""Markdown, JUnit, JSON and its schema."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from test_report_samples import NASTY, make_document, make_gate, write_journal
+
+from scenarios.journal import JournalReader
+from scenarios.report import Material, gather, render_json, render_junit, render_markdown, render_text
+from scenarios.report.schema import PATH, build_schema
+from scenarios.result import GateVerdict, ResultDocument, Verdict
+
+GATES = (
+    make_gate("fast", GateVerdict.PASS),
+    make_gate("good", GateVerdict.FAIL, metric="goodput", bound=">= 0.95", measured=0.9375, interval=(0.9, 0.96)),
+    make_gate("sure", GateVerdict.INCONCLUSIVE, needed=1420),
+    make_gate("lag", GateVerdict.INVALID, reason="late"),
+)
+
+
+def violations(value: Any, schema: dict[str, Any], root: dict[str, Any], at: str = "$") -> list[str]:
+    """What in `value` breaks `schema`, for the part of JSON Schema that msgspec writes."""
+    if "$ref" in schema:
+        return violations(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root, at)
+    if "anyOf" in schema:
+        found = [violations(value, option, root, at) for option in schema["anyOf"]]
+        return [] if any(not each for each in found) else found[0]
+    if "enum" in schema:
+        return [] if value in schema["enum"] else [f"{at}: {value!r}"]
+    kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
+    kinds |= {"object": dict, "array": list}
+    right = isinstance(value, kinds[schema["type"]]) and not (isinstance(value, bool) and schema["type"] != "boolean")
+    wrong = [] if right else [f"{at}: {value!r} is no {schema['type']}"]
+    if isinstance(value, dict):
+        wrong += [f"{at}: no {name}" for name in schema.get("required", ()) if name not in value]
+        for name, item in value.items():
+            inner = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
+            if inner is None:
+                wrong.append(f"{at}.{name} is not in the schema")
+            elif isinstance(inner, dict):
+                wrong += violations(item, inner, root, f"{at}.{name}")
+    if isinstance(value, list):
+        assert schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
+        firsts = schema.get("prefixItems", [])
+        for i, item in enumerate(value):
+            inner = firsts[i] if i < len(firsts) else schema.get("items")
+            if isinstance(inner, dict):
+                wrong += violations(item, inner, root, f"{at}[{i}]")
+    return wrong
+
+
+def test_the_shipped_schema_is_the_documents_own() -> None:
+    assert PATH.read_text(encoding="utf-8") == build_schema(), "run `python -m scenarios.report.schema`"
+
+
+@pytest.mark.parametrize("document", [make_document(), make_document(Verdict.NO_GO, GATES, target=NASTY)])
+def test_the_json_document_follows_its_schema(document: ResultDocument) -> None:
+    schema = json.loads(build_schema())
+    value = json.loads(render_json(document))
+    assert violations(value, schema, schema) == []
+    del value["verdict"]
+    value["summary"]["planned"] = "many"
+    assert violations(value, schema, schema) == ["$: no verdict", "$.summary.planned: 'many' is no integer"]
+
+
+def test_the_json_is_one_document_that_reads_back_the_same_and_is_safe_to_print() -> None:
+    document = msgspec.structs.replace(make_document(target="\x9b2J\u202e é\ufeff"), why=NASTY)
+    text = render_json(document)
+    assert text.endswith("}\n")
+    assert msgspec.json.decode(text, type=ResultDocument) == document
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ufeff]", text)
+
+
+def test_the_json_does_not_depend_on_the_order_in_which_numbers_were_gathered() -> None:
+    document = make_document()
+    turned = dict(reversed(document.summary.outcomes.items()))
+    other = msgspec.structs.replace(document, summary=msgspec.structs.replace(document.summary, outcomes=turned))
+    assert render_json(document) == render_json(other)
+
+
+def test_infinities_become_null() -> None:
+    document = make_document()
+    summary = msgspec.structs.replace(document.summary, goodput=float("nan"), goodput_rate=float("inf"))
+    value = json.loads(render_json(msgspec.structs.replace(document, summary=summary)))
+    assert value["summary"]["goodput"] is None
+    assert value["summary"]["goodput_rate"] is None
+
+
+def test_junit_has_a_case_for_each_gate_and_tells_fail_invalid_and_inconclusive_apart() -> None:
+    suite = ElementTree.fromstring(render_junit(Material(make_document(Verdict.NO_GO, GATES))))
+    assert suite.tag == "testsuite"
+    assert [case.get("name") for case in suite.findall("testcase")] == ["fast", "good", "sure", "lag"]
+    assert [[child.tag for child in case] for case in suite.findall("testcase")] == [
+        [],
+        ["failure"],
+        ["skipped"],
+        ["error"],
+    ]
+    assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "4",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+    }
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "goodput is 93.75 %, bound >= 95 %"
+
+
+def test_junit_holds_no_character_that_xml_forbids() -> None:
+    document = make_document(
+        Verdict.NO_GO, (make_gate(NASTY + "\x00\ufffe", GateVerdict.FAIL, reason=NASTY),), target=NASTY
+    )
+    text = render_junit(Material(document))
+    ElementTree.fromstring(text)
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", text)
+
+
+@pytest.mark.parametrize(("verdict", "tag"), [(Verdict.INVALID, "error"), (Verdict.INCONCLUSIVE, "skipped")])
+def test_junit_is_not_green_when_every_gate_passed_but_the_run_is_no_go(verdict: Verdict, tag: str) -> None:
+    suite = ElementTree.fromstring(render_junit(Material(make_document(verdict, (make_gate(),)))))
+    assert suite.find(f"testcase[@name='verdict']/{tag}") is not None
+
+
+def test_junit_says_that_a_run_was_interrupted() -> None:
+    suite = ElementTree.fromstring(render_junit(Material(make_document(state="interrupted"), observed=3)))
+    skipped = suite.find("testcase[@name='verdict']/skipped")
+    assert skipped is not None
+    assert "interrupted after 3" in (skipped.get("message") or "")
+
+
+def test_markdown_puts_verdict_and_gates_first_and_folds_the_rest() -> None:
+    text = render_markdown(Material(make_document(Verdict.NO_GO, GATES)))
+    assert text.startswith("## ✗ NO-GO: peak-traffic\n")
+    assert text.index("| verdict | gate |") < text.index("<details>")
+    assert text.count("<details>") == text.count("</details>")
+    for line in text.splitlines():
+        if line.startswith("| ✗"):
+            assert "93.75 %" in line
+
+
+def test_markdown_lets_outside_text_open_no_tag_and_no_cell(tmp_path: Path) -> None:
+    document = msgspec.structs.replace(make_document(Verdict.NO_GO, GATES, target=NASTY), why=NASTY)
+    with JournalReader(write_journal(tmp_path, document)) as reader:
+        text = render_markdown(gather(reader, document))
+    assert "<img" not in text
+    assert "](http" not in text.replace("\\]", "")
+    assert all(character.isprintable() or character == "\n" for character in text)
+    for line in text.splitlines():
+        if line.startswith("| "):
+            assert len(re.findall(r"(?<!\\)\|", line)) in (3, 5, 6, 8, 9)
+
+
+def test_markdown_stays_small_enough_for_a_pull_request(tmp_path: Path) -> None:
+    gates = tuple(
+        make_gate(f"gate {i}", GateVerdict.FAIL, evidence=tuple(range(6)), reason=NASTY * 20) for i in range(20)
+    )
+    document = make_document(Verdict.NO_GO, gates)
+    with JournalReader(write_journal(tmp_path, document)) as reader:
+        assert len(render_markdown(gather(reader, document))) < 65_536
+
+
+def test_a_report_rebuilt_from_the_journal_is_byte_for_byte_the_one_that_was_written(tmp_path: Path) -> None:
+    document = make_document(Verdict.NO_GO, GATES)
+    path = write_journal(tmp_path, document)
+    renders = (render_markdown, render_junit, lambda m: render_json(m.document), lambda m: render_text(m, str(path)))
+    with JournalReader(path) as reader:
+        written = [render(gather(reader, document)) for render in renders]
+    with JournalReader(path) as reader:
+        again = reader.document()
+        assert again is not None
+        assert [render(gather(reader, again)) for render in renders] == written
