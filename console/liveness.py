@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
+
+from scenarios.journal import JournalReader
 
 try:
     import fcntl
@@ -14,7 +17,6 @@ except ImportError:  # no POSIX locks on this system: judged by the journal's ag
     fcntl = None  # type: ignore[assignment]
 
 LOCK_NAME = "runner.lock"
-_FRESH_S = 10.0
 
 
 @contextmanager
@@ -30,15 +32,14 @@ def hold(run_folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def is_alive(journal: Path, now: float | None = None) -> bool:
+def is_alive(journal: Path) -> bool:
     """Whether the run that writes `journal` goes on; ask only for journals that do not say "done".
 
-    Without a lock to ask (made by other code, or no POSIX locks): whether the journal was written in the last seconds.
+    A run that another program made holds no lock: then its process id decides, which the journal knows.
     """
     lock = journal.parent / LOCK_NAME
     if fcntl is None or not lock.exists():
-        newest = max((f.stat().st_mtime for f in journal.parent.glob(f"{journal.name}*")), default=0.0)
-        return (time.time() if now is None else now) - newest < _FRESH_S
+        return _has_process(journal)
     handle = os.open(lock, os.O_RDWR)
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,3 +48,9 @@ def is_alive(journal: Path, now: float | None = None) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def _has_process(journal: Path) -> bool:
+    with JournalReader(journal) as reader:
+        text = reader.meta("runner_pid") or ""
+    return text.isdecimal() and psutil.pid_exists(int(text))

@@ -50,6 +50,29 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
+def _create(path: Path) -> None:
+    """An empty journal under its name at once, complete: a reader never meets half of one."""
+    draft = path.with_suffix(f".{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
+        try:
+            db = _connect(draft, "rw")
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.executescript(_SCHEMA)
+                db.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+            finally:
+                db.close()
+            os.link(draft, path)
+        finally:
+            draft.unlink()
+    except FileExistsError as error:
+        raise JournalError(f"{path}: there is a journal already; a run never overwrites one") from error
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(f"{path}: cannot make a journal there ({error}); choose another --runs-dir") from error
+
+
 class JournalWriter:
     """The runner's side. Rows gather in memory until `commit` writes them in one short transaction.
 
@@ -58,18 +81,11 @@ class JournalWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.exists():
-            raise JournalError(f"{path}: there is a journal already; a run never overwrites one")
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _create(path)
         self.path = path
         self._db = _connect(path, "rw")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(_SCHEMA)
         self._encode = msgspec.msgpack.Encoder().encode
         self._pending: list[tuple[str, list[tuple[object, ...]]]] = []
-        self.set_meta("format", str(FORMAT))
-        self.commit()
 
     def set_meta(self, key: str, value: str) -> None:
         self._pending.append(("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, value)]))

@@ -33,8 +33,15 @@ from console.tui.theme import DAY, NIGHT
 from console.tui.verdict import VerdictView
 from scenarios.errors import HarnessError
 from scenarios.journal import send_command
+from scenarios.sanitise import view
 
 Launch = Callable[[str], Path]
+_ENDS = {
+    Phase.FAILED: Exit.TARGET,
+    Phase.INTERRUPTED: Exit.INTERRUPTED,
+    Phase.GONE: Exit.INTERRUPTED,
+    Phase.UNREADABLE: Exit.USAGE,
+}
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -186,7 +193,7 @@ class SeatrialApp(App[int]):
     def action_fault(self) -> None:
         tick = self.snapshot.tick
         own = tick is None or tick.engine.state != "external"
-        self.push_screen(fault_question(own), self._fault)
+        self.push_screen(fault_question(own, bool(tick and tick.faults)), self._fault)
 
     def action_leave(self) -> None:
         if self.snapshot.phase.live and self.screen is self._bridge:
@@ -259,7 +266,7 @@ class SeatrialApp(App[int]):
     def say(self, words: str, severity: str = "information") -> None:
         """A short notice; never markup."""
         level = {"warning": "warning", "error": "error"}.get(severity, "information")
-        self.notify(clean.text(words, 400), severity=level, timeout=6, markup=False)  # type: ignore[arg-type]
+        self.notify(view(words, 600, lines=True), severity=level, timeout=6, markup=False)  # type: ignore[arg-type]
 
     def _finish(self, code: int | None = None) -> None:
         code = self._code() if code is None else code
@@ -268,8 +275,7 @@ class SeatrialApp(App[int]):
     def _code(self) -> int:
         if self.snapshot.document is not None:
             return int(exit_of(self.snapshot.document))
-        ends = {Phase.INTERRUPTED: Exit.INTERRUPTED, Phase.GONE: Exit.INTERRUPTED, Phase.UNREADABLE: Exit.USAGE}
-        return int(ends.get(self.snapshot.phase, Exit.GO))
+        return int(_ENDS.get(self.snapshot.phase, Exit.GO))
 
     def _handle_signals(self) -> None:
         """Textual leaves the alternate screen on when it is killed; so a signal is a way to exit like any other."""

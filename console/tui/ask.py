@@ -38,7 +38,7 @@ class Ask(ModalScreen[str]):
             box.border_title = Content(self._heading)
             yield Static(Content(self._question), id="question")
             options = [
-                Option(Content.assemble((f" {a.key} ", "bold $accent"), f" {a.words}"), id=a.value or "cancel")
+                Option(Content.assemble((f" {a.key:>3} ", "bold $accent"), f" {a.words}"), id=a.value or "cancel")
                 for a in self._answers
             ]
             yield OptionList(*options, id="answers", markup=False)
@@ -75,9 +75,10 @@ def quit_question(run: str, readonly: bool) -> Ask:
     return Ask("Quit", f"Run {run} is still on.", [a for a in answers if a.value != "stop" or not readonly])
 
 
-def fault_question(own_engine: bool) -> Ask:
+def fault_question(own_engine: bool, fault_on: bool) -> Ask:
     """Which fault to inject now."""
-    kill = [Answer("k", "engine.kill", "engine.kill: kill the decode process; the supervisor restarts it")]
+    end = [Answer("e", "end-faults", "end every fault that is on")]
+    kill = [Answer("k", "engine.kill", "engine.kill: kill the engine process")]
     return Ask(
         "Inject a fault",
         "The fault goes into the journal, and the run is judged with it."
@@ -86,7 +87,7 @@ def fault_question(own_engine: bool) -> Ask:
         [
             Answer("esc", "", "none"),
             *(kill if own_engine else []),
-            Answer("e", "end-faults", "end every fault that is on"),
+            *(end if fault_on else []),
         ],
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from console.liveness import LOCK_NAME, is_alive
 from console.tui import clean
 from console.tui.snapshot import Band, Flag, Phase, Point, Snapshot, extend, mark_active, mark_event, phase_of
 from scenarios.errors import JournalError
@@ -32,7 +33,7 @@ FLAGS = 40
 UNREADABLE = (JournalError, sqlite3.Error, msgspec.MsgspecError, OSError)
 
 
-def alive(pid: int) -> bool:
+def running(pid: int) -> bool:
     """Whether a process of that number is at work; one that has ended and waits for its parent is not."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
@@ -40,6 +41,16 @@ def alive(pid: int) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def runner_alive(journal: Path, pid: int | None) -> bool:
+    """Whether the runner behind a journal is at work: its process is there, and the run's lock is held if it has one.
+
+    The lock tells a runner from another process that has got its number since.
+    """
+    if pid is None or not running(pid):
+        return False
+    return is_alive(journal) if (journal.parent / LOCK_NAME).exists() else True
 
 
 class Follower:
@@ -51,7 +62,7 @@ class Follower:
         *,
         patience_s: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
-        alive: Callable[[int], bool] = alive,
+        alive: Callable[[Path, int | None], bool] = runner_alive,
     ) -> None:
         self.path = path
         self._monotonic = monotonic
@@ -145,10 +156,11 @@ class Follower:
         quiet = self._monotonic() - self._news
         if not phase.live or quiet <= QUIET_S:
             return phase, 0
-        with suppress(ValueError):
-            pid = int(reader.meta("runner_pid") or "")
-            if not self._alive(pid):
-                return Phase.GONE, 0
+        pid = _pid(reader)
+        if phase is Phase.STOPPING and not self._alive(self.path, pid):
+            return Phase.INTERRUPTED, 0
+        if pid is not None and not self._alive(self.path, pid):
+            return Phase.GONE, 0
         return phase, int(quiet)
 
     def _flag(self, reader: JournalReader, finding: Finding) -> Flag:
@@ -160,6 +172,11 @@ class Follower:
         return clean.record(
             Flag(self._due[finding.index], finding.category, finding.severity, finding.where, finding.excerpt)
         )
+
+
+def _pid(reader: JournalReader) -> int | None:
+    text = reader.meta("runner_pid") or ""
+    return int(text) if text.isdecimal() else None
 
 
 def _document(reader: JournalReader) -> ResultDocument | None:
@@ -199,7 +216,7 @@ def newest_running(runs_dir: Path) -> Path | None:
     for entry in list_runs(runs_dir):
         if entry.info is None or entry.info.state != "running" or entry.document is not None:
             continue
-        with suppress(*UNREADABLE, ValueError), JournalReader(entry.path) as reader:
-            if alive(int(reader.meta("runner_pid") or "")):
+        with suppress(*UNREADABLE), JournalReader(entry.path) as reader:
+            if runner_alive(entry.path, _pid(reader)):
                 return entry.path
     return None

@@ -11,7 +11,11 @@ _SIGNS = (
     ("fault.start", "▼", Role.BAD),
     ("fault.end", "▲", Role.GOOD),
     ("fault", "▼", Role.WARN),
+    ("run.failed", "✗", Role.BAD),
     ("engine.died", "✗", Role.BAD),
+    ("engine.hung", "✗", Role.BAD),
+    ("engine.recovered", "●", Role.GOOD),
+    ("engine.restarting", "○", Role.WARN),
     ("engine.ready", "●", Role.GOOD),
     ("engine", "○", Role.ACCENT),
     ("operator", "›", Role.ACCENT),
@@ -37,10 +41,16 @@ def _active(fault: ActiveFault, now_s: float, cells: int) -> Line:
 
 def _event(event: Event, cells: int) -> Line:
     sign, role = next(((s, r) for kind, s, r in _SIGNS if event.kind.startswith(kind)), ("·", Role.DIM))
-    head = line((clock(event.t_s), Role.DIM), " ", (sign, role), " ")
+    when = clock(event.t_s) if event.t_s >= 0 else "prep "
+    head = line((when, Role.DIM), " ", (sign, role), " ")
     tail = line((f"  back {rate(event.recovery_s)} s", Role.GOOD)) if event.recovery_s is not None else ()
+    text = event.text or event.kind
+    if event.kind in ("fault.start", "fault.end"):
+        text += " starts" if event.kind == "fault.start" else " ended"
+    elif event.kind.startswith("engine."):
+        text = f"{event.kind.replace('.', ' ')}  {event.text}".rstrip()
     room = cells - width(head) - width(tail)
     if tail and room < 10:
         tail = line((f"  {rate(event.recovery_s)} s", Role.GOOD))
         room = cells - width(head) - width(tail)
-    return (*head, Span(fit(event.text or event.kind, room)), *tail)
+    return (*head, Span(fit(text, room)), *tail)

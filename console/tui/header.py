@@ -14,6 +14,8 @@ STATES: dict[Phase, tuple[str, Role]] = {
     Phase.RUNNING: ("● RUNNING", Role.GOOD),
     Phase.DRAINING: ("◆ DRAINING", Role.ACCENT),
     Phase.JUDGING: ("◇ JUDGING", Role.ACCENT),
+    Phase.STOPPING: ("◆ STOPPING", Role.WARN),
+    Phase.FAILED: ("✗ FAILED", Role.BAD),
     Phase.INTERRUPTED: ("■ INTERRUPTED", Role.WARN),
     Phase.GONE: ("✗ RUNNER GONE", Role.BAD),
     Phase.UNREADABLE: ("✗ UNREADABLE", Role.BAD),

@@ -14,10 +14,10 @@ from textual.widgets import Static
 
 _SIGNS = (
     ("Traffic", "line: done rate; area: due rate"),
-    ("TTFT", "line: p95; area: p50; dashes: the SLO; a triangle on top: off the scale"),
+    ("TTFT", "line: p95; area: p50; dashes: SLO; triangle: off the scale"),
     ("Every chart", "the time axis is the whole run; shaded: a fault was on"),
     ("Gates", "pass, fail, or open: not yet decided at its confidence"),
-    ("Flags", "@ personal data   * secret or leak   » injection   ! harm   ≠ form   ~ off the ground"),
+    ("Flags", "@ personal data  * secret, leak  » injection  ! harm  ≠ form"),
 )
 
 

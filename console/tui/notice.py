@@ -21,11 +21,14 @@ def _words(snapshot: Snapshot) -> tuple[str, Role]:
             return "opening the journal of the run", Role.TEXT
         case Phase.PREPARING:
             return "preparing: starting the engine and warming it up", Role.ACCENT
+        case Phase.FAILED:
+            why = next((event.text for event in reversed(snapshot.events) if event.kind == "run.failed"), "")
+            return f"the run failed: {why or 'the journal does not say why'}", Role.BAD
         case Phase.GONE:
             return f"the runner is gone; `seatrial report {run}` shows what was committed", Role.BAD
         case Phase.UNREADABLE:
             return f"cannot read the journal: {snapshot.problem}", Role.BAD
-        case Phase.INTERRUPTED if snapshot.document is None:
+        case Phase.INTERRUPTED:
             return f"the run was interrupted; `seatrial report {run}` shows what was committed", Role.WARN
         case _:
             return "", Role.TEXT

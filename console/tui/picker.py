@@ -79,8 +79,9 @@ class Picker(Screen[str]):
     def _fill(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
         names = self.query_one(OptionList)
+        cross = "x " if self._ascii else "✗ "
         names.add_options(
-            [Option(Content(f"{'✗ ' if e.scenario is None else ''}{clean.text(e.name)}")) for e in entries]
+            [Option(Content(f"{cross if e.scenario is None else ''}{clean.text(e.name)}")) for e in entries]
         )
         names.highlighted = 0 if entries else None
         names.focus()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from console.tui.chart import Scale, Trace, Window, dots, framed
 from console.tui.paint import EMPTY, Line, Role, fit, line, pad, wrap
-from console.tui.units import ceiling, clock, number, percent, rate
+from console.tui.units import ceiling, clock, percent, rate
 from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Scenario
 
 
@@ -81,7 +81,7 @@ def _chart(arrivals: Arrivals, faults: list[float], cells: int, rows: int, ascii
 
 def _workload(scenario: Scenario, cells: int) -> list[Line]:
     whole = sum(weight for _, weight in scenario.workload.mix) or 1.0
-    mix = "  ".join(f"{name} {percent(weight / whole)} %" for name, weight in scenario.workload.mix)
+    mix = ", ".join(f"{name} {percent(weight / whole)} %" for name, weight in scenario.workload.mix)
     out = [line(("mix    ", Role.DIM), row[0].text) if i == 0 else line("       ", row[0].text)
            for i, row in enumerate(wrap(mix, cells - 7, 2))]  # fmt: skip
     drift = scenario.workload.drift
@@ -101,7 +101,7 @@ def _faults(scenario: Scenario, cells: int) -> list[Line]:
 
 
 def _gates(scenario: Scenario, cells: int) -> list[Line]:
-    room = max(cells - 7 - 18, 8)
+    room = min(max(cells - 7 - 18, 8), 40)
     rows = [line(pad(gate.name or gate.metric, room), (bound(gate), Role.STRONG)) for gate in scenario.gates]
     return [line((f"{'gates' if i == 0 else '':<7}", Role.DIM), *row) for i, row in enumerate(rows)]
 
@@ -109,5 +109,5 @@ def _gates(scenario: Scenario, cells: int) -> list[Line]:
 def bound(gate: GateSpec) -> str:
     """The bound in words: "<= 0.8", ">= 0.95", "0.1 to 0.2"."""
     if gate.minimum is not None and gate.maximum is not None:
-        return f"{number(gate.minimum)} to {number(gate.maximum)}"
-    return f"<= {number(gate.maximum)}" if gate.maximum is not None else f">= {number(gate.minimum)}"
+        return f"{gate.minimum:g} to {gate.maximum:g}"
+    return f"<= {gate.maximum:g}" if gate.maximum is not None else f">= {gate.minimum:g}"

@@ -24,7 +24,9 @@ class Phase(StrEnum):
     RUNNING = "running"
     DRAINING = "draining"
     JUDGING = "judging"
+    STOPPING = "stopping"
     DONE = "done"
+    FAILED = "failed"
     INTERRUPTED = "interrupted"
     GONE = "gone"
     UNREADABLE = "unreadable"
@@ -32,7 +34,7 @@ class Phase(StrEnum):
     @property
     def live(self) -> bool:
         """Whether a runner is at work behind it, that can be asked for something."""
-        return self in (Phase.PREPARING, Phase.RUNNING, Phase.DRAINING, Phase.JUDGING)
+        return self in (Phase.PREPARING, Phase.RUNNING, Phase.DRAINING, Phase.JUDGING, Phase.STOPPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,8 @@ def phase_of(run: RunInfo | None, tick: Tick | None, judged: bool) -> Phase:
     """Where a run stands, by what its journal says."""
     if judged:
         return Phase.DONE
-    if run is not None and run.state == "interrupted":
-        return Phase.INTERRUPTED
+    if run is not None and run.state in ("failed", "interrupted"):
+        return Phase.FAILED if run.state == "failed" else Phase.STOPPING
     if tick is None or tick.state == "preparing":
         return Phase.PREPARING
     return {"draining": Phase.DRAINING, "judging": Phase.JUDGING, "done": Phase.JUDGING}.get(tick.state, Phase.RUNNING)

@@ -213,10 +213,14 @@ class Llama:
         self.lengths = [0] * slots
         """Tokens each slot's KV stream holds."""
         self._batch = _Batch(params.n_batch)
+        self._outputs: list[int] = []
+        """Index in the batch of each row that has logits to choose from."""
+        self._rows: list[int] = []
+        """Index in `_logits` of the same rows."""
         self._logits: npt.NDArray[np.float32] = np.empty((0, self.vocab.size), np.float32)
 
     def decode_rows(self, rows: Sequence[Row]) -> None:
-        """Compute the next-token logits of every row in one llama_decode; row i of `logits` belongs to rows[i].
+        """Compute the next-token logits of every row in one llama_decode; row i is rows[i]'s.
 
         `rows` are in order of slot, at most one a slot. Raises DecodeError; NoRoom when no KV cell was free
         (then nothing has changed).
@@ -227,17 +231,19 @@ class Llama:
             batch.tokens[index] = max(row.token, 0)
             batch.positions[index] = row.position
             batch.sequences[index] = row.slot
-            batch.outputs[index] = row.token >= 0
+            # Padding rows too: the output matrix is a product over the rows with logits only, and must not be lone there.
+            batch.outputs[index] = 1
         self._run(len(filled))
         for row in filled:
             if row.token >= 0:
                 self.lengths[row.slot] = row.position + 1
             else:
                 _L.llama_memory_seq_rm(self._memory, row.slot, row.position, -1)
-        self._view_logits(len(rows))
+        self._outputs = [index for index, row in enumerate(filled) if row.token >= 0]
+        self._view_logits(len(filled), self._outputs)
 
     def prefill(self, slot: int, position: int, tokens: Sequence[int], *, wants_logits: bool) -> None:
-        """Add prompt tokens to a slot's stream. With `wants_logits`, row 0 of `logits` is the last token's."""
+        """Add prompt tokens to a slot's stream. With `wants_logits`, row 0 is the last token's."""
         batch, count = self._batch, len(tokens)
         batch.tokens[:count] = tokens
         batch.positions[:count] = np.arange(position, position + count, dtype=np.int32)
@@ -245,9 +251,10 @@ class Llama:
         batch.outputs[:count] = 0
         batch.outputs[count - 1] = wants_logits
         self._run(count)
+        self._outputs = [count - 1]
         self.lengths[slot] = position + count
         if wants_logits:
-            self._view_logits(1)
+            self._view_logits(1, [0])
 
     def free(self, slot: int) -> None:
         """Forget everything a slot holds."""
@@ -259,10 +266,10 @@ class Llama:
         _L.llama_memory_clear(self._memory, True)
         self.lengths = [0] * self.slots
 
-    @property
-    def logits(self) -> npt.NDArray[np.float32]:
-        """(rows, vocabulary) of the last call; valid until the next one."""
-        return self._logits
+    def logits(self, row: int) -> npt.NDArray[np.float32]:
+        """(vocabulary,) of one row of the last call; valid until the next one."""
+        logits: npt.NDArray[np.float32] = self._logits[self._rows[row]]
+        return logits
 
     def sampler(self, sampling: Sampling) -> Sampler | None:
         """A chain for one sequence; None when the likeliest token is wanted and nothing else touches the logits."""
@@ -303,12 +310,12 @@ class Llama:
         return Sampler(chain)
 
     def sample(self, sampler: Sampler, row: int) -> int:
-        """Choose and accept a token from row `row` of `logits`."""
+        """Choose and accept a token from the logits of row `row`."""
         return int(_L.llama_sampler_sample(sampler._chain, self._ctx, self._outputs[row]))
 
     def logprobs(self, row: int, token: int, top: int) -> TokenLogprob:
         """Natural-log probabilities of `token` and the `top` likeliest in row `row`, before any sampler."""
-        logits = self._logits[row].astype(np.float64)
+        logits = self.logits(row).astype(np.float64)
         peak = logits.max()
         norm = float(peak + np.log(np.exp(logits - peak).sum()))
         best = np.argpartition(-logits, min(top, logits.size - 1))[:top] if top else np.empty(0, np.int64)
@@ -347,15 +354,15 @@ class Llama:
         batch = self._batch
         batch.struct.n_tokens = count
         code = _L.llama_decode(self._ctx, batch.struct)
-        self._outputs = np.flatnonzero(batch.outputs[:count]).tolist()
         if code == 1:
             raise NoRoom("llama.cpp found no free KV cells for the batch")
         if code != 0:
             raise DecodeError(f"llama_decode answered {code} for a batch of {count} tokens")
 
-    def _view_logits(self, rows: int) -> None:
+    def _view_logits(self, count: int, rows: list[int]) -> None:
         pointer = _L.llama_get_logits(self._ctx)
-        self._logits = np.ctypeslib.as_array(pointer, shape=(rows, self.vocab.size))
+        self._logits = np.ctypeslib.as_array(pointer, shape=(count, self.vocab.size))
+        self._rows = rows
 
 
 class NoRoom(DecodeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import time
@@ -173,8 +174,8 @@ class DecodeLoop:
     def _choose(self, id: int, row: int) -> tuple[Chosen, str]:
         """The next token of a request, and the text that it makes certain."""
         answer, llama = self._answers[id], self._llama
-        token = int(llama.logits[row].argmax()) if answer.sampler is None else llama.sample(answer.sampler, row)
-        if not 0 <= token < llama.vocab.size or llama.logits[row, token] != llama.logits[row, token]:
+        token = int(llama.logits(row).argmax()) if answer.sampler is None else llama.sample(answer.sampler, row)
+        if not 0 <= token < llama.vocab.size or math.isnan(llama.logits(row)[token]):
             raise DecodeError("the model computed values that are no numbers; its file may be damaged")
         wanted = answer.request.sampling.top_logprobs
         if wanted >= 0:

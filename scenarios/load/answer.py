@@ -96,12 +96,6 @@ class Reading:
                 return None
         return self._observation()
 
-    def whole(self) -> Observation:
-        """All of it at once."""
-        while (observation := self.step(1 << 62)) is None:
-            pass
-        return observation
-
     def failed(self, reason: str) -> Observation:
         """The observation of an exchange that the harness itself could not read."""
         exchange = self._exchange

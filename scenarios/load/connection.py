@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -36,14 +35,13 @@ class Connection(asyncio.Protocol):
     """Carries one exchange at a time. Everything slow (JSON, bookkeeping) happens elsewhere, later."""
 
     __slots__ = (
-        "_closing", "_complete", "_drain_timer", "_exchange", "_extra", "_fd", "_head_bytes", "_keep_alive", "_now_ns",
+        "_closing", "_complete", "_drain_timer", "_exchange", "_extra", "_head_bytes", "_keep_alive", "_now_ns",
         "_owner", "_parser", "_raw_rest", "_transport", "_wrong",
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._transport: asyncio.Transport | None = None
-        self._fd = -1
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._closing = False
@@ -72,8 +70,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if transport.get_extra_info("sslcontext") is None:
-            self._fd = transport.get_extra_info("socket").fileno()
 
     def send(self, exchange: Exchange) -> None:
         """Write the exchange's request. The connection must be idle."""
@@ -87,37 +83,20 @@ class Connection(asyncio.Protocol):
             first = self._raw_rest.pop(0)
         else:
             first = job.wire
-        if not self._write(first):
-            return
+        assert self._transport is not None
+        self._transport.write(first)  # asyncio writes at once if the socket takes it, so the stamp is true
         exchange.sent_ns = time.monotonic_ns()
         if job.hang_up_after_s > 0:
             exchange.hang_up_timer = self._later(job.hang_up_after_s, self._hang_up)
         if self._raw_rest:
             self._later(job.raw_chunks_s, self._send_next_chunk)
 
-    def _write(self, data: bytes) -> bool:
-        """Write now, not at the end of the loop's turn as uvloop would, so that the stamp after it is true."""
-        transport = self._transport
-        assert transport is not None
-        if self._fd >= 0 and transport.get_write_buffer_size() == 0:
-            try:
-                written = os.write(self._fd, data)
-            except BlockingIOError:
-                written = 0
-            except OSError as error:
-                self._lose(Ending.RESET, time.monotonic_ns(), f"write: {error.strerror}")
-                return False
-            if written < len(data):
-                transport.write(data[written:])
-        else:
-            transport.write(data)
-        return True
-
     def _send_next_chunk(self) -> None:
         exchange = self._exchange
-        if exchange is None or self._closing or not self._raw_rest:
+        if exchange is None or self._closing or self._transport is None:
             return
-        if self._write(self._raw_rest.pop(0)) and self._raw_rest:
+        self._transport.write(self._raw_rest.pop(0))
+        if self._raw_rest:
             self._later(exchange.job.raw_chunks_s, self._send_next_chunk)
 
     def _hang_up(self) -> None:

@@ -137,12 +137,12 @@ def ticks(until_s: float, change: Callable[[Tick], Tick] = lambda tick: tick) ->
 
 
 EVENTS = (
-    Event(t_s=-4.2, kind="engine.starting", text="engine starting: seatrial-demo, 16 slots"),
-    Event(t_s=-0.6, kind="engine.ready", text="engine ready in 3.6 s"),
+    Event(t_s=-0.3, kind="engine.starting", text="seatrial-demo, 16 slots"),
+    Event(t_s=-0.3, kind="engine.ready", text="in 3.6 s"),
     Event(t_s=0.0, kind="phase.run", text="1,500 requests over 03:00"),
     Event(t_s=100.0, kind="fault.start", text="engine.kill"),
-    Event(t_s=100.1, kind="engine.died", text="decode process died (signal 9)"),
-    Event(t_s=102.1, kind="engine.ready", text="engine ready in 2.0 s"),
+    Event(t_s=100.1, kind="engine.died", text="decode process, signal 9"),
+    Event(t_s=102.1, kind="engine.recovered", text="in 2.0 s"),
     Event(t_s=102.5, kind="fault.end", text="engine.kill", recovery_s=2.1),
 )
 
@@ -289,7 +289,8 @@ def _two_gpus(tick: Tick) -> Tick:
 def _nothing(tick: Tick) -> Tick:
     return Tick(
         t_s=tick.t_s, state="running", duration_s=DURATION_S, planned=0, due=0, sent=0, in_flight=0, done=0,
-        outcomes={}, due_rate=0.0, done_rate=0.0, tokens=0, token_rate=0.0, ttft=Quantiles(), itl=Quantiles(), ttft_all=Quantiles(),
+        outcomes={},
+        due_rate=0.0, done_rate=0.0, tokens=0, token_rate=0.0, ttft=Quantiles(), itl=Quantiles(), ttft_all=Quantiles(),
     )  # fmt: skip
 
 

@@ -95,8 +95,7 @@ def test_a_bug_is_one_line_with_the_saved_traceback_and_exit_70(
 
 
 def test_a_reader_that_leaves_early_is_no_error(home: Path) -> None:
-    for i in range(300):
-        write_journal(home / "runs", run_id=f"20261122-101530-{i:04x}", done=0) if i < 3 else None
+    write_journal(home / "runs")
     line = f"{sys.executable} -m console export last | head -c 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert done.stderr == ""

@@ -31,8 +31,6 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def died(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run without a document whose process is gone; what rebuilding makes of it is fixed here."""
     path = write_journal(runs, None, state="running", done=4)
-    for file in path.parent.iterdir():
-        os.utime(file, (time.time() - 3600,) * 2)
 
     def rebuild(_: object) -> ResultDocument:
         return make_document(Verdict.INCONCLUSIVE, state="running")
@@ -147,10 +145,17 @@ def test_a_run_is_alive_exactly_as_long_as_it_holds_its_lock(tmp_path: Path) -> 
     assert not liveness.is_alive(path)
 
 
-def test_without_a_lock_a_journal_that_is_written_is_alive(tmp_path: Path) -> None:
-    path = write_journal(tmp_path, None, state="running")
-    assert liveness.is_alive(path)
-    assert not liveness.is_alive(path, now=time.time() + 60)
+def test_without_a_lock_the_process_id_in_the_journal_decides(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    for number, alive in ((os.getpid(), True), (child, False)):
+        path = journal_path(tmp_path, f"run-{number}")
+        writer = JournalWriter(path)
+        writer.set_meta("runner_pid", str(number))
+        writer.close()
+        assert liveness.is_alive(path) is alive
 
 
 def test_export_writes_one_row_for_each_observation_as_json_lines(

@@ -1,0 +1,80 @@
+"""doctor: each check by itself, and the command as a whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from console import checks
+from console.checks import Llama, Status
+from console.cli import main
+from console.exits import Exit
+
+
+def test_a_build_that_crashes_is_a_failed_line_and_not_a_dead_doctor() -> None:
+    build = checks.ask_llama("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert "died by signal 11" in build.problem
+    (check,) = checks.llama(build)
+    assert check.status is Status.FAIL
+    assert "make setup" in check.fix
+
+
+def test_a_build_that_hangs_or_fails_is_explained() -> None:
+    assert "did not load in 0.5 s" in checks.ask_llama("import time; time.sleep(20)", timeout_s=0.5).problem
+    assert "no engine here" in checks.ask_llama("raise SystemExit('no engine here')").problem
+
+
+def test_the_build_here_names_its_devices() -> None:
+    build = checks.ask_llama()
+    assert build.problem == ""
+    assert build.version
+    assert build.devices
+
+
+@pytest.mark.parametrize(
+    ("build", "gpus", "status"),
+    [(Llama(), 0, Status.OK), (Llama(), 1, Status.WARN), (Llama(gpu=True), 1, Status.OK)],
+)
+def test_a_gpu_that_the_build_cannot_use_is_a_warning(build: Llama, gpus: int, status: Status) -> None:
+    check = checks.gpu(build, "no driver", gpus)
+    assert check.status is status
+    assert bool(check.fix) is (status is Status.WARN)
+
+
+def test_late_timers_are_a_warning() -> None:
+    import time
+
+    assert checks.clock(lambda span_s: time.sleep(0)).status is Status.OK
+    assert checks.clock(lambda span_s: time.sleep(span_s + 0.006)).status is Status.WARN
+
+
+def test_a_runs_folder_that_is_not_there_yet_is_fine_and_not_made(tmp_path: Path) -> None:
+    found = list(checks.runs_folder(tmp_path / "a" / "b"))
+    assert [check.status for check in found][0] is Status.OK
+    assert not (tmp_path / "a").exists()
+
+
+def test_every_warning_and_failure_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for check in (checks.cores(), checks.open_files(), checks.port(), *checks.runs_folder(tmp_path)):
+        assert check.status is Status.OK or check.fix
+
+
+def test_doctor_prints_a_word_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--quick"]) in (Exit.GO, Exit.TARGET)
+    text = capsys.readouterr().out
+    for name in ("python", "llama.cpp", "gpu", "clock", "cores", "disk"):
+        assert name in text
+    assert "✓ ok" in text
+
+
+def test_doctor_as_json_fails_when_a_check_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "ask_llama", lambda: Llama(problem="it crashed"))
+    assert main(["doctor", "--json"]) == Exit.TARGET
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is False
+    assert {"name", "status", "found", "fix"} == document["checks"][0].keys()

@@ -1,0 +1,92 @@
+"""How the console starts a run, and how it learns that one could not start."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_report_samples import RUN_ID
+
+from console import launch
+from console.cli import main
+from console.errors import LaunchError
+from console.options import add_trial_options
+
+TESTS = str(Path(__file__).parent)
+WRITES_A_JOURNAL = f"""
+import sys; sys.path.insert(0, {TESTS!r})
+import os, time
+from pathlib import Path
+from test_report_samples import write_journal
+assert os.getsid(0) == os.getpid()
+print("hello")
+write_journal(Path(sys.argv[1]), None, state="running", run_id=sys.argv[2])
+"""
+
+
+def test_a_started_run_is_detached_logged_and_its_journal_returned(tmp_path: Path) -> None:
+    path = launch.start([sys.executable, "-c", WRITES_A_JOURNAL, str(tmp_path), RUN_ID], tmp_path, RUN_ID)
+    assert path == tmp_path / RUN_ID / "journal.sqlite"
+    log = tmp_path / RUN_ID / launch.LOG_NAME
+    assert log.stat().st_mode & 0o077 == 0
+
+
+def test_a_run_that_dies_first_is_explained_by_its_log(tmp_path: Path) -> None:
+    program = "import sys; sys.stderr.write('seatrial: no such thing \\x1b[2J; do this\\n'); sys.exit(5)"
+    with pytest.raises(LaunchError, match="exit code 5") as caught:
+        launch.start([sys.executable, "-c", program], tmp_path, RUN_ID)
+    assert "no such thing" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_the_launcher_forwards_every_trial_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def start(command: list[str], directory: Path, run_id: str) -> Path:
+        seen.append(command)
+        return directory
+
+    monkeypatch.setattr(launch, "start", start)
+    parser = argparse.ArgumentParser()
+    add_trial_options(parser)
+    line = ["--seed", "7", "--rate", "2", "--duration", "9s", "--workers", "3", "--i-own-this-target", "--yes"]
+    launch.make_launcher(parser.parse_args(line), tmp_path, "https://far", None)("peak-traffic")
+    (command,) = seen
+    assert command[1:4] == ["-m", "console", "run"]
+    text = " ".join(command)
+    for part in ("--seed 7", "--rate 2.0", "--duration 9.0", "--workers 3", "--target https://far", "--yes", "-- peak"):
+        assert part in text
+    from console.cli import build_parser
+
+    assert build_parser().parse_args(command[3:]).scenario == "peak-traffic"
+
+
+def test_a_real_child_reports_a_wrong_scenario(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_trial_options(parser)
+    start = launch.make_launcher(parser.parse_args([]), tmp_path, None, None)
+    with pytest.raises(LaunchError, match="no scenario and no file"):
+        start("no-such-scenario")
+
+
+def test_the_child_is_not_confused_by_a_folder_called_console(tmp_path: Path) -> None:
+    (tmp_path / "console").mkdir()
+    (tmp_path / "console" / "__init__.py").write_text("raise RuntimeError('the wrong one')")
+    done = subprocess.run(
+        [sys.executable, "-m", "console", "--help"],
+        cwd=tmp_path,
+        env=launch._environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unwritable_runs_directory_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["run", "peak-traffic", "--runs-dir", str(tmp_path / "file" / "runs")]) == 2
+    assert "cannot be made" in capsys.readouterr().err
