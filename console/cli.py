@@ -118,9 +118,7 @@ def _main(argv: Sequence[str]) -> int:
     try:
         args = parse(argv)
         if args.version:
-            from importlib.metadata import version
-
-            terminal.emit(f"seatrial {version('seatrial')}\n")
+            terminal.emit(f"seatrial {_version()}\n")
             return Exit.GO
         handler: Handler = args.handler
         return handler(args)
@@ -138,6 +136,15 @@ def _main(argv: Sequence[str]) -> int:
 
         terminal.say(f"a bug in seatrial: {type(error).__name__}: {error}; {save_traceback(error, argv)}")
         return Exit.INTERNAL
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("seatrial")
+    except metadata.PackageNotFoundError:
+        return "(a checkout that is not installed; `make setup` does that)"
 
 
 def code_of(error: Exception) -> Exit:

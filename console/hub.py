@@ -23,7 +23,6 @@ HUB = "https://huggingface.co"
 
 _NAME = re.compile(r"hf:([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*):([A-Za-z0-9][\w./-]*\.gguf)", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ def _download(name: HubFile, part: Path) -> _Expected:
         resumed = answer.status_code == 206
         with part.open("ab" if resumed else "wb") as file:
             done = have if resumed else 0
-            for chunk in _shown(answer.iter_bytes(_CHUNK), name.file, done, expected.size):
+            for chunk in _shown(answer.iter_bytes(), name.file, done, expected.size):
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())

@@ -143,7 +143,10 @@ class JournalWriter:
 
 
 class JournalReader:
-    """A reader's side; opens an existing journal, also while the run writes it, and never changes it."""
+    """A reader's side; opens an existing journal, also while the run writes it, and never changes it.
+
+    As a context manager it turns what a damaged journal makes its readers raise into a JournalError.
+    """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -151,17 +154,24 @@ class JournalReader:
         self.path = path
         try:
             self._db = _connect(path, "ro")
-            version = self.meta("format")
         except sqlite3.DatabaseError as error:
             raise JournalError(f"{path}: not a readable journal ({error})") from error
+        try:
+            version = self.meta("format")
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise JournalError(f"{path}: not a readable journal ({error})") from error
         if version != str(FORMAT):
+            self._db.close()
             raise JournalError(f"{path}: journal format {version or 'unknown'}; this build reads format {FORMAT}")
 
     def __enter__(self) -> JournalReader:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         self.close()
+        if isinstance(error, sqlite3.DatabaseError | msgspec.MsgspecError):
+            raise JournalError(f"{self.path}: the journal is damaged ({error})") from error
 
     def close(self) -> None:
         self._db.close()

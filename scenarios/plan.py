@@ -60,9 +60,10 @@ def make_plan(scenario: Scenario, seed: int, model: str | None = None) -> Plan:
 
 
 def plan_hash(requests: Sequence[PlannedRequest]) -> str:
-    """SHA-256, hex, of the MessagePack array of the requests; encoded one by one, since a plan may be large."""
-    digest = hashlib.sha256(b"\xdd" + len(requests).to_bytes(4, "big"))
+    """SHA-256, hex, of the requests as one MessagePack array; encoded one by one, since a plan may be large."""
     encoder = msgspec.msgpack.Encoder()
+    nothing = encoder.encode([None] * len(requests))
+    digest = hashlib.sha256(nothing[: len(nothing) - len(requests)])  # the array's header; each None is one byte
     for request in requests:
         digest.update(encoder.encode(request))
     return digest.hexdigest()

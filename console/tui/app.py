@@ -62,6 +62,7 @@ class SeatrialApp(App[int]):
         readonly: bool,
         *,
         read_catalogue: Catalogue = catalogue,
+        follower: Callable[..., Follower] = Follower,
         ascii_only: bool | None = None,
     ) -> None:
         super().__init__()
@@ -70,6 +71,7 @@ class SeatrialApp(App[int]):
         self._launch = launch
         self.readonly = readonly
         self._read_catalogue = read_catalogue
+        self._follower = follower
         self.ascii_only = not terminal.encodes(sys.__stdout__ or sys.stdout) if ascii_only is None else ascii_only
         self._following: Following | None = None
         self._source = 0
@@ -109,7 +111,7 @@ class SeatrialApp(App[int]):
         self._held = None
         source = self._source
         self._following = Following(
-            partial(Follower, journal, patience_s=patience_s),
+            partial(self._follower, journal, patience_s=patience_s),
             lambda snapshot: self._deliver(snapshot, source),
         )
         self._take(Snapshot(run_id=clean.text(journal.parent.name), phase=Phase.OPENING))

@@ -13,7 +13,7 @@ def draw(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> Drawing
     """Numbers, then the score over the run on a fixed scale."""
     sample_now = snapshot.tick.drift if snapshot.tick else None
     if sample_now is None:
-        text = "no drift is measured here" if snapshot.tick else "nothing measured yet"
+        text = "no drift measured here" if snapshot.tick else "nothing measured yet"
         return Drawing((line((text, Role.DIM)),), "Drift")
     head = _numbers(sample_now, cells)
     chart = _chart(snapshot, cells, rows - len(head), ascii_only)

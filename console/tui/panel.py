@@ -11,7 +11,7 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.tui.paint import EMPTY, Drawing, Line, Role, fit, to_ascii
+from console.tui.paint import EMPTY, Drawing, Line, Role, crop, fit, to_ascii
 from console.tui.snapshot import Snapshot
 
 Draw = Callable[[Snapshot, int, int, bool], Drawing]  # (state, cells, rows, ascii only) -> what to show
@@ -63,7 +63,7 @@ class Panel(Widget):
     def _redraw(self) -> None:
         self._drawn_for = self.size
         drawing = self._draw(self._snapshot, self.size.width, self.size.height, self._ascii)
-        self._lines = drawing.lines
+        self._lines = tuple(crop(line, self.size.width) for line in drawing.lines)
         room = max(self.size.width - 2, 0)
         title, subtitle = (
             fit(to_ascii(text) if self._ascii else text, room) for text in (drawing.title, drawing.subtitle)

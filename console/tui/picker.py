@@ -44,7 +44,7 @@ class Picker(Screen[str]):
 
     HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "start", "Start", id="picker.start"),
+        Binding("enter", "start", "Start", id="picker.start", priority=True),
         Binding("escape", "back", "Back", id="picker.back"),
         Binding("question_mark", "app.help", "Help", id="picker.help", key_display="?"),
         Binding("q", "app.leave", "Quit", id="picker.quit"),

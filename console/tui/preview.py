@@ -45,7 +45,7 @@ def lines(entry: Entry, cells: int, rows: int, ascii_only: bool) -> tuple[Line, 
     out = [*wrap(scenario.about, cells, 3), EMPTY, _arrivals(scenario.arrivals)]
     gates = _gates(scenario, cells)
     other = _workload(scenario, cells) + _faults(scenario, cells)
-    chart_rows = min(max(rows - len(out) - len(gates) - len(other) - 2, 4), 10)
+    chart_rows = min(max(rows - len(out) - len(gates) - len(other) - 2, 4), 16)
     out += _chart(scenario.arrivals, [f.at_s for f in scenario.faults], cells, chart_rows, ascii_only)
     out += [EMPTY, *other]
     room = rows - len(out)
@@ -89,7 +89,7 @@ def _workload(scenario: Scenario, cells: int) -> list[Line]:
         out.append(
             line(
                 ("drift  ", Role.DIM),
-                f"era A to era B from {percent(drift.start)} % to {percent(drift.end)} % of the run",
+                f"era A to B from {percent(drift.start)} % to {percent(drift.end)} % of the run",
             )
         )
     return out

@@ -11,7 +11,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from engine.errors import RequestError
 
-
 _PER_HEADER = 32
 """Each header counts this much beside its bytes (as in RFC 9113, 6.5.2), so that thousands of tiny ones count too."""
 

@@ -1,4 +1,4 @@
-"""Do answers get worse? An exact test of recent errors against the reference's, and a CUSUM that sums small evidence."""
+"""Do answers get worse? An exact test of recent errors against the reference, and a CUSUM that sums small evidence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scenarios.stats import binomial
 
 SLACK = 0.5  # k: shifts smaller than one standard deviation are let go
 LIMIT = 8.0  # h: measured 0.9 false alarms in 10,000 samples at a median delay of 15 for one standard deviation
-LEVEL = 0.005
+RUN_LEVEL = 0.005  # of Fisher's test, for a whole run: shared among as many windows as fit into it
 
 
 class AccuracyMonitor:
@@ -17,15 +17,16 @@ class AccuracyMonitor:
 
     CUSUM (Page, Biometrika 41, 1954): s = max(0, s + z - k), z the error standardised by the reference rate. As errors
     are rare and z is then large, the rate is the upper 90 % limit of the reference rather than its estimate, and the
-    alarm needs Fisher's exact test (one-sided, p < 0.005) as well.
+    alarm needs Fisher's exact test (one-sided, p < 0.005 for the run) as well.
     """
 
-    __slots__ = ("_cusum", "_errors", "_reference", "_size", "_spread", "_window", "rate")
+    __slots__ = ("_cusum", "_errors", "_level", "_reference", "_size", "_spread", "_window", "rate")
 
-    def __init__(self, reference: int, window: int) -> None:
+    def __init__(self, reference: int, window: int, planned: int) -> None:
         self._size = reference
         self._reference: list[bool] = []
         self._window: deque[bool] = deque(maxlen=window)
+        self._level = min(0.001, RUN_LEVEL * window / max(planned, 1))
         self._cusum = 0.0
         self._errors = 0
         self.rate = self._spread = 0.0
@@ -61,4 +62,4 @@ class AccuracyMonitor:
         if self._cusum <= LIMIT:
             return False
         errors = len(self._window) - sum(self._window)
-        return binomial.fisher_worse(self._errors, len(self._reference), errors, len(self._window)) < LEVEL
+        return binomial.fisher_worse(self._errors, len(self._reference), errors, len(self._window)) < self._level

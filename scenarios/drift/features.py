@@ -18,7 +18,7 @@ def word_counts(text: str) -> npt.NDArray[np.float32]:
     """How many words fall into each of 128 buckets: crc32 of the casefolded word with every digit masked as 0.
 
     Numbers differ from request to request without any drift, their form does not: A1234 and A9876 are one word. Marks
-    count as words. Source of the idea: Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009.
+    count as words. Source: Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009.
     """
     masked = _DIGIT.sub("0", text[:MOST_CHARACTERS].casefold())
     places = [zlib.crc32(word.encode("utf-8", "surrogatepass")) % BUCKETS for word in _WORD.findall(masked)]

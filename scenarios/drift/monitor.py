@@ -50,7 +50,7 @@ class DriftMonitor:
         self._seed = seed
         self._reference: list[_Input] = []
         self._recent: deque[_Input] = deque(maxlen=WINDOW)
-        self._accuracy = AccuracyMonitor(self._size, WINDOW)
+        self._accuracy = AccuracyMonitor(self._size, WINDOW, planned)
         self._judged = {"A": [0, 0], "B": [0, 0]}  # era -> correct, n
         self._new = self._evaluations = self._streak = 0
         self._comparison: words.Comparison | None = None
@@ -58,7 +58,8 @@ class DriftMonitor:
         self._alarms: dict[str, float] = {}  # what -> when
 
     def __repr__(self) -> str:
-        return f"DriftMonitor(reference={len(self._reference)}/{self._size}, recent={len(self._recent)}, alarms={self._alarms})"
+        filled = f"{len(self._reference)}/{self._size}"
+        return f"DriftMonitor(reference={filled}, recent={len(self._recent)}, alarms={self._alarms})"
 
     def add(self, t_s: float, request: PlannedRequest, correct: bool | None = None) -> None:
         """Take in one finished request; `correct` as judged, None where nothing could be compared."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import os
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -72,10 +74,16 @@ class Client:
         except Exception as error:  # noqa: BLE001 - the request keeps its observation
             self._stumble(exchange, error)
 
+    def drop_unsent(self, reason: str) -> None:
+        """End every exchange of which nothing was written yet; `on_end` comes for each before this returns."""
+        for exchange in [one for one in self._live if one.sent_ns is None]:
+            self._withdraw(exchange, Ending.UNSENT, reason)
+
     def stop(self, reason: str) -> None:
         """End every exchange now; `on_end` comes for each before this returns."""
+        self.drop_unsent(reason)
         for exchange in list(self._live):
-            self._withdraw(exchange, Ending.STOPPED if exchange.sent_ns is not None else Ending.UNSENT, reason)
+            self._withdraw(exchange, Ending.STOPPED, reason)
 
     def close(self) -> None:
         """Close every connection."""
@@ -133,7 +141,7 @@ class Client:
             self._next_waiting()
         elif (error := task.exception()) is not None:
             ours = not isinstance(error, OSError) or error.errno in _OUR_LIMITS
-            self._end(exchange, Ending.UNSENT if ours else Ending.REFUSED, f"connect: {error}")
+            self._end(exchange, Ending.UNSENT if ours else Ending.REFUSED, f"connect: {_said(error)}")
             self._next_waiting()
         else:
             connection = task.result()
@@ -231,3 +239,10 @@ class Client:
         if exchange.hang_up_timer is not None:
             exchange.hang_up_timer.cancel()
             exchange.hang_up_timer = None
+
+
+def _said(error: BaseException) -> str:
+    """What the system says of a failed connect; asyncio's own text for it leaves out the reason."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__

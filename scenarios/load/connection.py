@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
                 self.close()
             elif self._complete:
                 self._free()
-        elif self._complete and not self._wrong:
+        elif (self._complete and not self._wrong) or (exchange.done and exchange.job.raw):
             self._finish(Ending.COMPLETE, self._now_ns)
         elif exchange.done:
             self._exchange = None

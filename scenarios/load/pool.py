@@ -98,7 +98,8 @@ class LoadPool:
         """Due times count from `t0_ns` of time.monotonic_ns(); give it a little in the future."""
         self._t0_ns = t0_ns
         for worker in self._workers:
-            worker.send(Start(t0_ns))
+            if not worker.over.is_set():
+                worker.send(Start(t0_ns))
 
     async def batches(self) -> AsyncIterator[Batch]:
         """What the workers report, at most 100 ms after it happened. Ends when every request is accounted for."""

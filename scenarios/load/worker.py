@@ -152,6 +152,7 @@ class Worker:
             )
             for job in self._schedule.stop()
         ]
+        self._client.drop_unsent("the run was stopped")
         if self._stop_at is not None:
             self._stop_at.cancel()
         self._stop_at = self._loop.call_later(max(0.0, grace_s), self._client.stop, "the run was stopped")

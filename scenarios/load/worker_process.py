@@ -82,19 +82,25 @@ class WorkerProcess:
         await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=ours)
         self.send(Setup(self._number, base_url, _KEY_ENV, self._connections))
         await self._send_plan()
-        if problem := await self._ready:
+        try:
+            problem = await self._ready
+        except EOFError as error:
+            await self._all_said()
+            why = self._last_words
+            raise HarnessError(f"load worker {self._number} ended before it was ready: {why}") from error
+        if problem:
             raise TargetError(problem)
+
+    async def _all_said(self) -> None:
+        """Its stderr to the end, now that it is gone."""
+        if self._listening is not None:
+            await asyncio.wait([self._listening], timeout=_EXIT_TIMEOUT_S)
 
     async def _spawn(self, descriptor: int, api_key: str) -> None:
         path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH", ""))))
+        command = (sys.executable, "-P", "-m", "scenarios.load.worker", str(descriptor))  # -P: not the user's directory
         self._process = await asyncio.create_subprocess_exec(
-            *(
-                sys.executable,
-                "-P",
-                "-m",
-                "scenarios.load.worker",
-                str(descriptor),
-            ),  # -P: the user's directory is not ours
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -163,11 +169,9 @@ class WorkerProcess:
     def _lost(self) -> None:
         """Its channel is closed: unless we closed it, the worker is dead."""
         if not self._ready.done():
-            self._ready.set_exception(
-                HarnessError(f"load worker {self._number} ended before it was ready: {self._last_words}")
-            )
+            self._ready.set_exception(EOFError())
             self._ready.exception()  # retrieved here, in case nobody waits for it any more
-        if not self.over.is_set() and not self._closing:
+        elif not self.over.is_set() and not self._closing:
             self._owner.worker_died(f"load worker {self._number} died: {self._last_words}")
         self._bury()
 

@@ -9,7 +9,6 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
-
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.config import DEMO_MODEL, EngineConfig
@@ -32,6 +31,7 @@ class Target(Protocol):
     base_url: str
     describe: str
     model: str
+    wire_model: str | None  # the name requests must carry; None where it may be left out
     owned: bool  # its processes are ours to kill
 
     @property
@@ -48,6 +48,7 @@ class EmbeddedTarget:
     """The embedded engine, supervised: started with the run, restarted when it dies, stopped at the end."""
 
     owned = True
+    wire_model: str | None = None
 
     def __init__(self, options: RunOptions, on_event: Callable[[EngineEvent], None]) -> None:
         settings = options.scenario.engine
@@ -131,6 +132,7 @@ class RemoteTarget:
         self.base_url = normalise_url(options.target or "")
         self.describe = self.base_url
         self.model = "unknown"
+        self.wire_model: str | None = None
         self.ready = False
         self.deaths = 0
         self._key = os.environ.get(options.api_key_env, "") if options.api_key_env else ""
@@ -151,7 +153,8 @@ class RemoteTarget:
                 ) from error
         if answer.status_code in (401, 403):
             raise TargetError(f"{self.base_url} refuses the key ({answer.status_code}); set SEATRIAL_API_KEY")
-        self.model = _first_model(answer) or "unknown"
+        self.wire_model = _first_model(answer)
+        self.model = self.wire_model or "unknown"
         self.ready = True
 
     async def sample(self) -> EngineSample:

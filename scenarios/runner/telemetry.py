@@ -12,7 +12,7 @@ SAMPLE_S = 0.5
 
 
 class Telemetry:
-    """The newest samples of host, GPUs and engine; `steal` holds the hypervisor's share at each sample since the start."""
+    """The newest samples of host, GPUs and engine; `steal`: the hypervisor's share at each sample since the start."""
 
     def __init__(self, target: Target) -> None:
         self._target = target

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from scenarios.definition import Scenario
+from scenarios.drift import DriftMonitor
 from scenarios.gates import so_far
-from scenarios.runner.drift_watch import DriftWatch
 from scenarios.runner.fault_board import FaultBoard
 from scenarios.runner.instrument import InstrumentWatch
 from scenarios.runner.live import LiveRun
@@ -17,17 +17,18 @@ def draw_tick(
     phase: str,
     scenario: Scenario,
     live: LiveRun,
-    drift: DriftWatch,
+    drift: DriftMonitor,
     telemetry: Telemetry,
     instrument: InstrumentWatch,
     faults: FaultBoard,
 ) -> Tick:
     """The run at `t_s` seconds after its start; `phase` as in Tick.state."""
     due_rate, done_rate, token_rate = live.rates(t_s)
-    drift_sample = drift.sample(t_s)
-    values: dict[str, float | None] = {"engine.restarts": float(telemetry.engine.restarts)}
-    if drift_sample is not None:
-        values["drift.detected"] = 1.0 if drift_sample.alarm else None
+    drift_sample = drift.sample()
+    values: dict[str, float | None] = {
+        "engine.restarts": float(telemetry.engine.restarts),
+        "drift.detected": 1.0 if drift_sample.alarm else None,  # until then it may still go off
+    }
     return Tick(
         t_s=t_s,
         state=phase,

@@ -13,15 +13,16 @@ import msgspec
 
 from engine.supervisor import EngineEvent
 from engine.telemetry import describe_machine
-from scenarios.definition import FaultSpec
+from scenarios.definition import FaultSpec, Scenario
+from scenarios.drift import DriftMonitor
 from scenarios.errors import HarnessError, JournalError
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.load.pool import LoadPool
+from scenarios.metrics import ODD_PROFILE
 from scenarios.plan import Plan, make_plan
 from scenarios.rebuild import DRIFT, INSTRUMENT, SCENARIO, rebuild
 from scenarios.result import ResultDocument, RunInfo
 from scenarios.runner.content import judge_content
-from scenarios.runner.drift_watch import DriftWatch
 from scenarios.runner.fault_board import FaultBoard
 from scenarios.runner.instrument import InstrumentWatch
 from scenarios.runner.live import NS, LiveRun
@@ -86,7 +87,7 @@ class Trial:
         self._telemetry = Telemetry(self._target)
         self._instrument = InstrumentWatch(self._telemetry)
         self._live = LiveRun((), self._scenario.slo)
-        self._drift = DriftWatch(self._scenario)
+        self._drift = DriftMonitor(planned=0)
         self._info = RunInfo(
             id=options.run_id,
             scenario=self._scenario.name,
@@ -122,10 +123,11 @@ class Trial:
     async def _work(self) -> None:
         self._emit("phase.prepare", f"starting: {self._target.describe}", None)
         await self._target.start()
-        plan = await asyncio.to_thread(make_plan, self._scenario, self._options.seed)
+        plan = await asyncio.to_thread(make_plan, self._scenario, self._options.seed, self._target.wire_model)
         self._journal.add_plan(plan.requests)
         self._save_info(plan_hash=plan.hash, model=self._target.model)
         self._live = LiveRun(plan.requests, self._scenario.slo)
+        self._drift = _drift_monitor(self._scenario, plan)
         await self._instrument.preflight()
         key = os.environ.get(self._options.api_key_env or "", "")
         pool = LoadPool(plan.requests, self._target.base_url, key, self._options.workers)
@@ -136,9 +138,7 @@ class Trial:
             pool.start(self._t0_ns)
             self._phase = "running"
             self._emit("phase.run", f"{len(plan.requests)} requests, plan {plan.hash[:16]}", None)
-            await _beside(
-                self._receive(pool, plan), self._faults.follow(self._scenario.faults), self._obey_stop(pool)
-            )
+            await _beside(self._receive(pool, plan), self._faults.follow(self._scenario.faults), self._obey_stop(pool))
         finally:
             await pool.close()
         self._judge()
@@ -152,7 +152,7 @@ class Trial:
                 request = plan.requests[observation.index]
                 judged, findings = judge_content(request, observation)
                 self._live.fold(observation, judged, findings)
-                self._drift.fold(request, observation, judged)
+                self._drift.add(observation.end_ns / NS, request, judged.correct)
                 self._journal.add_judged((judged,))
                 self._journal.add_findings(findings)
 
@@ -219,6 +219,12 @@ class Trial:
     def _save_info(self, **changes: object) -> None:
         self._info = msgspec.structs.replace(self._info, **changes)
         self._journal.set_run(self._info)
+
+
+def _drift_monitor(scenario: Scenario, plan: Plan) -> DriftMonitor:
+    drift = scenario.workload.drift
+    start_s = None if drift is None else drift.start * scenario.arrivals.duration_s
+    return DriftMonitor(sum(request.profile != ODD_PROFILE for request in plan.requests), start_s)
 
 
 async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:

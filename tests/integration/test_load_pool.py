@@ -21,7 +21,7 @@ import psutil
 import pytest
 from scripted_server import CUT, STREAM_HEAD, ScriptedServer, Turn, answer, chunk, event, stream
 
-from scenarios.errors import TargetError
+from scenarios.errors import HarnessError, TargetError
 from scenarios.load.pool import LoadPool
 from scenarios.observation import Observation, Outcome
 from scenarios.request import PlannedRequest
@@ -287,6 +287,14 @@ async def test_what_ends_within_the_grace_of_a_stop_is_ok() -> None:
         assert [one.outcome for one in await everything(pool)] == [Outcome.OK, Outcome.UNSENT]
 
 
+async def test_a_stop_leaves_those_that_wait_for_a_connection_unsent() -> None:
+    async with ScriptedServer(hang) as server, started(plan(4), server.url, connections=1) as pool:
+        await server.heard(1)
+        await pool.stop(0.1)
+        assert outcomes(await everything(pool)) == {Outcome.CANCELLED: 1, Outcome.UNSENT: 3}
+        assert len(server.turns) == 1
+
+
 async def test_a_stop_before_the_start_leaves_everything_unsent() -> None:
     async with ScriptedServer(fine) as server:
         pool = LoadPool(plan(5), server.url, workers=2)
@@ -348,6 +356,20 @@ async def test_a_worker_that_cannot_answer_a_stop_is_killed_and_accounted_for(mo
         await pool.stop(0.0)
         assert outcomes(await everything(pool)) == {Outcome.CANCELLED: 3}
         assert "did not stop" in pool.deaths[0]
+
+
+async def test_a_worker_that_cannot_start_is_an_error_with_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'no such module' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    pool = LoadPool(plan(2), "http://127.0.0.1:9")
+    with pytest.raises(HarnessError, match="ended before it was ready: no such module"):
+        await pool.prepare()
+    await pool.close()
+    assert outcomes(await everything(pool)) == {Outcome.UNSENT: 2}
 
 
 async def test_a_closed_pool_has_accounted_for_everything_and_left_no_process() -> None:

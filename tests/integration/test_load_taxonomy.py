@@ -213,6 +213,7 @@ RAW: dict[str, tuple[Outcome, Script]] = {
     "raw-refused-with-400": (HTTP_4XX, says(answer("400 Bad Request"))),
     "raw-answered-with-text": (OK, says(answer("200 OK", b"fine", "Content-Type: text/plain"))),
     "raw-answered-and-kept": (OK, says_and_keeps(answer("200 OK", b"{}", JSON))),
+    "raw-answered-with-a-stream": (OK, says_and_keeps(STREAM_HEAD + A + chunk(DONE))),
     "raw-closed": (RESET, says()),
     "raw-no-http-back": (MALFORMED, says(b"what?\r\n\r\n")),
     "raw-hangs": (TIMEOUT, says_and_hangs()),

@@ -321,7 +321,9 @@ CASES: dict[str, Callable[[], Made]] = {
     "mid-run": lambda: Made(ticks=ticks(72)),
     "fault": lambda: Made(ticks=ticks(101.5)),
     "recovered": lambda: Made(ticks=ticks(131)),
-    "verdict": lambda: Made(ticks=ticks(180), document=document(), run=run_info("done")),
+    "verdict": lambda: Made(
+        ticks=[*ticks(180), tick(181.0, state="done", in_flight=0)], document=document(), run=run_info("done")
+    ),
     "no-gpu": lambda: Made(ticks=ticks(131, _no_gpu)),
     "two-gpus": lambda: Made(ticks=ticks(131, _two_gpus)),
     "hostile": hostile,
@@ -361,3 +363,15 @@ def catalogue() -> list[Entry]:
     )
     wrong = Entry("broken", None, "broken.toml:7: unknown key 'rat' in [arrivals]; the nearest is 'rate'")
     return [Entry(s.name, s) for s in (peak, odd, drifted)] + [wrong]
+
+
+def hostile_document() -> ResultDocument:
+    """A verdict whose every text is hostile."""
+    plain = document(Verdict.INVALID)
+    decided = tuple(
+        msgspec.structs.replace(gate, name=HOSTILE, metric=HOSTILE, bound=HOSTILE, reason=HOSTILE)
+        for gate in plain.gates
+    )
+    run = msgspec.structs.replace(plain.run, scenario=HOSTILE, target=HOSTILE, model=HOSTILE)
+    summary = msgspec.structs.replace(plain.summary, outcomes={HOSTILE: 3})
+    return msgspec.structs.replace(plain, why=HOSTILE, run=run, gates=decided, summary=summary)

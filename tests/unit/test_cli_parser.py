@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,9 +40,11 @@ def test_commands_that_do_not_exist_yet_are_not_offered(capsys: pytest.CaptureFi
 
 def test_help_is_quick() -> None:
     def once() -> float:
-        begun = time.perf_counter()
+        """CPU seconds: the wall clock also counts what else this machine does."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "console", "--help"], check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - begun
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(once() for _ in range(5)) <= 0.15
 

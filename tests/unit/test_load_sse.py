@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scenarios.load.sse import EventSplitter, EventTooLarge, event_fields
 
 ENDS = st.sampled_from(["\n", "\r\n", "\r"])
-TEXT = st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), max_size=12)
+TEXT = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12)
 
 
 def split(pieces: list[bytes], limit: int = 1 << 20) -> tuple[list[tuple[str, str]], bool]:

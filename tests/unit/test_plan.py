@@ -47,10 +47,10 @@ def test_the_same_seed_gives_the_same_plan_and_another_seed_another() -> None:
     assert [r.due_ns for r in one.requests] != [r.due_ns for r in other.requests]
 
 
-def test_the_hash_is_the_digest_of_the_whole_plan() -> None:
-    plan = make_plan(scenario(rate=40.0, duration_s=1700.0, mix=(("code-assist", 1.0),)), 1)
-    assert len(plan.requests) > 0xFFFF
-    assert plan.hash == hashlib.sha256(msgspec.msgpack.encode(plan.requests)).hexdigest()
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 1000, 0xFFFF, 0x10000])
+def test_the_hash_is_the_digest_of_the_whole_plan(count: int) -> None:
+    requests = make_plan(scenario(rate=0.5), 1).requests[:1] * count
+    assert plan_hash(requests) == hashlib.sha256(msgspec.msgpack.encode(requests)).hexdigest()
 
 
 def test_a_plan_read_back_has_the_same_hash() -> None:
@@ -189,12 +189,13 @@ def test_a_negative_seed_is_refused() -> None:
         make_plan(scenario(), -1)
 
 
-def test_a_hundred_thousand_requests_are_planned_in_time() -> None:
+def test_a_large_plan_is_made_at_a_fifth_of_a_millisecond_a_request() -> None:
+    """So 100,000 requests take less than 20 s; CPU time, since other tests may run beside this one."""
     every = tuple((name, 1.0) for name in PROFILES)
-    started = time.perf_counter()
-    plan = make_plan(scenario(every, rate=1000.0, duration_s=100.0, drift=Drift(0.4, 0.8)), 1)
-    assert len(plan.requests) > 99_000
-    assert time.perf_counter() - started < 20.0
+    started_s = time.process_time()
+    plan = make_plan(scenario(every, rate=1000.0, duration_s=20.0, drift=Drift(0.4, 0.8)), 1)
+    assert len(plan.requests) > 19_000
+    assert time.process_time() - started_s < 2e-4 * len(plan.requests)
 
 
 def test_global_randomness_is_neither_used_nor_touched() -> None:
