@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import IO, Protocol
 
 from console import terminal
+from scenarios.report import words
 from scenarios.report.layout import cut
 from scenarios.report.words import one_line, seconds
 from scenarios.tick import Event, Tick
@@ -80,8 +81,7 @@ def tick_line(tick: Tick, width: int) -> str:
 
 def event_line(event: Event) -> str:
     """What happened, on one line."""
-    text = f"{event.t_s:7.1f} s  {one_line(event.text, 160) or one_line(event.kind, 40)}"
-    return text if event.recovery_s is None else f"{text} (recovered after {seconds(event.recovery_s)})"
+    return f"{event.t_s:7.1f} s  {words.event(event)}"
 
 
 class PlainProgress:

@@ -81,6 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     except SetupFailed as failed:
         say(str(failed))
         return failed.code
+    except OSError as error:
+        say(f"The set-up could not go on: {error}. Mend that and run the same command again.")
+        return 1
     except KeyboardInterrupt:
         say("Interrupted; run the same command again to go on.")
         return 130

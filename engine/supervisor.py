@@ -12,24 +12,21 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from engine.config import EngineConfig
 from engine.errors import ConfigError, StartError
+from engine.logfile import LogFile
 from engine.restarts import RestartBudget
 
 _ROOT = Path(__file__).resolve().parents[1]
-_TAIL_BYTES = 8192
-_TAIL_LINES = 20
 _WATCH_S = 0.1
 
 
@@ -73,7 +70,7 @@ class EngineSupervisor:
         self._config = config
         self._on_event = on_event
         self._log_path = log_path
-        self._log: IO[bytes] | None = None
+        self._log: LogFile | None = None
         self._sock: socket.socket | None = None
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
@@ -105,7 +102,7 @@ class EngineSupervisor:
             raise StartError(f"{error.field}: {error.what}", f"To mend it: {error.fix}") from error
         self._sock = self._bind()
         try:
-            self._log = _open_log(self._log_path)
+            self._log = LogFile(self._log_path)
         except OSError as error:
             self._close_files()
             raise StartError(f"the log {self._log_path} cannot be opened", "Choose another path") from error
@@ -169,21 +166,7 @@ class EngineSupervisor:
 
     def log_tail(self) -> str:
         """The last lines of the engine's log."""
-        if self._log is None:
-            return ""
-        try:
-            self._log.flush()
-            with (
-                open(f"/proc/self/fd/{self._log.fileno()}", "rb")
-                if self._log_path is None
-                else open(self._log_path, "rb") as file
-            ):
-                file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - _TAIL_BYTES))
-                lines = file.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()
-        except OSError:
-            return ""  # a terminal or a pipe cannot be read back
-        return "\n".join(lines[-_TAIL_LINES:])
+        return "" if self._log is None else self._log.tail()
 
     def _bind(self) -> socket.socket:
         config = self._config
@@ -247,7 +230,7 @@ class EngineSupervisor:
             *("--parent-pid", str(os.getpid()), "--listen-fd", str(descriptor)),
             stdin=PIPE,
             stdout=PIPE,
-            stderr=self._log,
+            stderr=self._log.fileno(),
             pass_fds=(descriptor,),
             env=environment,
             # A Ctrl-C in the terminal must reach the supervisor's program first, which then stops the engine in order.
@@ -320,14 +303,6 @@ class EngineSupervisor:
     def _set(self, state: EngineState, kind: str, detail: str) -> None:
         self.state = state
         self._on_event(EngineEvent(kind, time.monotonic_ns(), detail))
-
-
-def _open_log(path: Path | None) -> IO[bytes]:
-    """The given file, or an unnamed temporary one that vanishes with its descriptor."""
-    if path is None:
-        return tempfile.TemporaryFile()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("ab")
 
 
 def _advice(what: str) -> str:

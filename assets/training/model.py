@@ -20,9 +20,9 @@ class Shape:
     vocab: int = 1024
     context: int = 1024
     width: int = 192
-    layers: int = 6
-    heads: int = 3
-    kv_heads: int = 3
+    layers: int = 5
+    heads: int = 6
+    kv_heads: int = 6
     hidden: int = 512
     rope_base: float = 10_000.0
     norm_eps: float = 1e-5

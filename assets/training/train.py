@@ -27,12 +27,12 @@ class Recipe:
     steps: int
     shape: Shape
     work: Path
-    tokens_per_step: int = 6144
+    tokens_per_step: int = 3072
     decay_from: int = 300
     cooldown_share: float = 0.25
-    prompt_loss_steps: int = 1200
-    prompt_loss_weight: float = 0.2
-    matrix_lr: float = 0.012
+    prompt_loss_steps: int = 2000
+    prompt_loss_weight: float = 0.5
+    matrix_lr: float = 0.01
     embed_lr: float = 2e-3
     check_every: int = 200
 
@@ -113,7 +113,7 @@ def train(recipe: Recipe) -> tuple[Decoder, Tokenizer]:
         step, spent_tokens, spent_s = state["step"], state["tokens"], state["seconds"]
         print(f"resumed at step {step}", flush=True)
     for block in model.blocks:
-        block.compile()
+        block.compile(dynamic=True)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     loss_mean, begun = 0.0, time.monotonic()
     while step < recipe.steps:
@@ -122,9 +122,8 @@ def train(recipe: Recipe) -> tuple[Decoder, Tokenizer]:
         targets = tokens[:, 1:]
         picked, weight = mask, None
         if step < recipe.prompt_loss_steps:
-            # Early on a part of the prompt counts a little too: predicting it is where copying is first learned.
-            generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-            picked = mask | ((torch.rand(mask.shape, generator=generator) < 0.15) & (targets != 0))
+            # Early on the prompt counts too: predicting it is where the model first learns to look back and copy.
+            picked = mask | (targets != 0)
             weight = torch.where(mask[picked], 1.0, recipe.prompt_loss_weight)
         with half():
             scores = model.logits(model(tokens[:, :-1])[picked])
@@ -144,7 +143,7 @@ def train(recipe: Recipe) -> tuple[Decoder, Tokenizer]:
                 flush=True,
             )
         if step % recipe.check_every == 0 or step == recipe.steps:
-            exact = {kind: accuracy(model, encoder, kind, f"{recipe.seed}:{step}", 128) for kind in BASE_WEIGHTS}
+            exact = {kind: accuracy(model, encoder, kind, f"{recipe.seed}:{step}", 64) for kind in BASE_WEIGHTS}
             for kind, base in BASE_WEIGHTS.items():
                 batches.weights[kind] = base * (0.25 + min(1.0, 4 * (1 - exact[kind])))
             print("  exact " + " ".join(f"{kind} {share:.2f}" for kind, share in exact.items()), flush=True)

@@ -62,23 +62,26 @@ def _row(entry: Any) -> dict[str, object]:
 
 
 def _table(rows: list[dict[str, object]], plain: bool) -> str:
-    from scenarios.report.layout import cut, pad
+    from scenarios.report.layout import cells, cut, pad
     from scenarios.report.words import VERDICT_GLYPH, VERDICT_ROLE, one_line
     from scenarios.result import Verdict
 
     paint = terminal.paint if terminal.colourful(sys.stdout, plain) else terminal.no_paint
-    width = terminal.width(sys.stdout)
-    lines = [cut(f"{pad('verdict', 16)}{pad('run', 22)}{pad('started', 21)}{pad('scenario', 20)}target", width)]
+    width = terminal.width(sys.stdout) if terminal.interactive(sys.stdout) else 1000
+    scenarios = max(8, *(cells(one_line(str(row["scenario"] or ""), 30)) for row in rows))
+    head = f"{pad('verdict', 16)}{pad('run', 22)}{pad('started (UTC)', 18)}{pad('scenario', scenarios)}  target"
+    lines = [cut(head, width)]
     for row in rows:
         if row["verdict"] and row["state"] != "interrupted":
             verdict = Verdict(str(row["verdict"]))
             role, word = VERDICT_ROLE[verdict], f"{VERDICT_GLYPH[verdict]} {verdict.value}"
         else:
             role, word = "dim", f"· {row['state']}"
-        rest = f"{pad(str(row['id']), 21)} {pad(one_line(str(row['started_at'] or ''), 20), 20)} "
+        started = one_line(str(row["started_at"] or ""), 20)[:16].replace("T", " ")
+        rest = f"{pad(str(row['id']), 22)}{pad(started, 18)}"
         if row["problem"]:
             rest += one_line(str(row["problem"]), 200)
         else:
-            rest += f"{pad(one_line(str(row['scenario']), 60), 19)} {one_line(str(row['target']), 100)}"
-        lines.append(f"{paint(role, pad(word, 15))} {cut(rest, width - 16)}")
+            rest += f"{pad(one_line(str(row['scenario']), 30), scenarios)}  {one_line(str(row['target']), 100)}"
+        lines.append(f"{paint(role, pad(word, 16))}{cut(rest, width - 16)}")
     return "\n".join(line.rstrip() for line in lines) + "\n"

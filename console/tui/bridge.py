@@ -84,14 +84,11 @@ class Bridge(Screen[None]):
 
 
 def _or_notice(draw: Draw) -> Draw:
-    """The first panel tells what is the matter when there are no numbers yet, or no more."""
+    """The first panel tells what is the matter as long as there are no numbers."""
 
     def drawn(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> Drawing:
-        words = notice(snapshot, cells, rows)
         drawing = draw(snapshot, cells, rows, ascii_only)
-        if not words:
-            return drawing
-        body = () if snapshot.tick is None else drawing.lines
-        return Drawing((*words, *body)[:rows], drawing.title, drawing.subtitle)
+        told = notice(snapshot, cells, rows)
+        return Drawing(tuple(told), drawing.title, drawing.subtitle) if told else drawing
 
     return drawn

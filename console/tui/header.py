@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from console.tui.notice import words
 from console.tui.paint import Drawing, Line, Role, Span, fit, line, spread, width
 from console.tui.snapshot import Phase, Snapshot
 from console.tui.units import clock
@@ -37,7 +38,7 @@ def state(snapshot: Snapshot) -> tuple[str, Role]:
 
 
 def draw(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> Drawing:
-    """One line of facts and one of progress."""
+    """One line of facts and one of progress, or of what is the matter."""
     wide = cells >= 110
     good, bad, still_open = snapshot.gate_counts()
     gates = _gates(good, bad, still_open, wide)
@@ -47,7 +48,9 @@ def draw(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> Drawing
     room = cells - width(name) - width(tail) - width(middle) - width(gates) - 5
     scenario = fit(snapshot.scenario or "no run", max(room, 4))
     left = (*name, Span(scenario, Role.STRONG), *tail, Span("   "), *middle)
-    return Drawing((spread(left, gates, cells), progress(snapshot, cells))[:rows])
+    word, role = words(snapshot)
+    below = line((fit(word, cells), role)) if word else progress(snapshot, cells)
+    return Drawing((spread(left, gates, cells), below)[:rows])
 
 
 def _middle(snapshot: Snapshot, wide: bool, roomy: bool) -> Line:

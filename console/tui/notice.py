@@ -7,12 +7,13 @@ from console.tui.snapshot import Phase, Snapshot
 
 
 def notice(snapshot: Snapshot, cells: int, rows: int) -> list[Line]:
-    """The lines to show; none while all is as it should be."""
-    words, role = _words(snapshot)
-    return wrap(words, cells, max(min(rows, 6 if snapshot.tick is None else 3), 1), role) if words else []
+    """The whole of it in lines, for a panel that has nothing else to show; none while there are numbers."""
+    text, role = words(snapshot)
+    return wrap(text, cells, max(min(rows, 8), 1), role) if text and snapshot.tick is None else []
 
 
-def _words(snapshot: Snapshot) -> tuple[str, Role]:
+def words(snapshot: Snapshot) -> tuple[str, Role]:
+    """What is the matter, and its role; empty while all is as it should be."""
     run = snapshot.short_id
     match snapshot.phase:
         case Phase.EMPTY:

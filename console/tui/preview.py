@@ -56,7 +56,7 @@ def lines(entry: Entry, cells: int, rows: int, ascii_only: bool) -> tuple[Line, 
 
 def _arrivals(arrivals: Arrivals) -> Line:
     total = line(
-        ("   about ", Role.DIM), f"{expected(arrivals):,.0f}", (" requests in ", Role.DIM), clock(arrivals.duration_s)
+        ("   ~ ", Role.DIM), f"{expected(arrivals):,.0f}", (" requests in ", Role.DIM), clock(arrivals.duration_s)
     )
     if arrivals.kind in (ArrivalKind.RAMP, ArrivalKind.SPIKE):
         return (

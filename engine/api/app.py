@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import math
 import secrets
@@ -13,42 +12,19 @@ from typing import Any
 import msgspec
 
 from engine.api import schemas
-from engine.api.generate import ClientGone, Generation, Headers, Receive, Send, respond
+from engine.api.generate import ClientGone, Generation, Headers, Receive, Send
 from engine.api.http import error_body
 from engine.api.link import DecodeLink, LinkState
 from engine.api.metrics import CONTENT_TYPE, Metrics
 from engine.api.render import Renderer
+from engine.api.request import Request, Scope, read_body
 from engine.api.shapes import Shape
 from engine.config import EngineConfig
 from engine.errors import BadRequest, ContextExceeded, RequestError, Unavailable
 from engine.process import log
 from engine.wire import Segment, Submit
 
-Scope = MutableMapping[str, Any]
-Handler = Callable[["Request"], Awaitable[None]]
-DRAIN_FACTOR = 8
-"""Up to this many times the body limit is read and thrown away, so that the 413 reaches a client still sending."""
-
-
-class Request:
-    """One HTTP request: scope, channels, headers by name."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope, self.receive, self.send = scope, receive, send
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.received_ns = time.monotonic_ns()
-        given = self.headers.get(b"x-request-id", b"")
-        usable = 0 < len(given) <= 128 and all(33 <= byte <= 126 for byte in given)
-        self.id = given if usable else secrets.token_hex(12).encode()
-        self.answered = False
-
-    async def reply(
-        self, status: int, body: bytes, headers: Headers | None = None, kind: bytes = b"application/json"
-    ) -> None:
-        self.answered = True
-        await respond(self.send, status, body, [(b"x-request-id", self.id), *(headers or [])], kind)
+Handler = Callable[[Request], Awaitable[None]]
 
 
 class App:
@@ -112,7 +88,12 @@ class App:
             body = error_body(BadRequest(405, f"{request.path} takes {allowed} only.", code="method_not_allowed"))
             await request.reply(405, body, [(b"allow", allowed.encode())])
             return
-        await handler(request)
+        try:
+            await handler(request)
+        except RequestError as error:
+            if request.method == "POST" and not request.submitted:
+                self._metrics.requests.labels("unavailable" if error.status == 503 else "refused").inc()
+            raise
 
     def _check_key(self, request: Request) -> None:
         if not self._keys:
@@ -195,7 +176,9 @@ class App:
             )
 
     async def _chat(self, request: Request) -> None:
-        parsed = schemas.parse_chat(await self._body(request))
+        parsed = schemas.parse_chat(
+            await read_body(request, self._config.body_limit_bytes, self._config.body_timeout_s)
+        )
         self._check_model(parsed.model)
         if len(parsed.messages) > self._config.max_messages:
             raise schemas.bad("messages", f"at most {self._config.max_messages} messages are taken")
@@ -206,7 +189,9 @@ class App:
         await self._generate(request, parsed, segments, limit, chat=True)
 
     async def _complete(self, request: Request) -> None:
-        parsed = schemas.parse_completion(await self._body(request))
+        parsed = schemas.parse_completion(
+            await read_body(request, self._config.body_limit_bytes, self._config.body_timeout_s)
+        )
         self._check_model(parsed.model)
         self._check_bytes(len(parsed.prompt))
         self._check_up()
@@ -244,6 +229,7 @@ class App:
             ctx=facts.ctx,
             headers=[(b"x-request-id", request.id)],
         )
+        request.submitted = True
         await generation.run(
             lambda id: Submit(id, segments, limit or 0, sampling, stops),
             request.received_ns,
@@ -270,39 +256,6 @@ class App:
             if self._renderer.problem:
                 log("api", "template", problem=self._renderer.problem)
         return self._renderer
-
-    async def _body(self, request: Request) -> bytes:
-        """The whole body within its bounds of size and time."""
-        kind = request.headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
-        if kind != b"application/json" and not kind.endswith(b"+json"):
-            raise BadRequest(
-                415, "The body must be JSON: send Content-Type: application/json.", code="unsupported_media_type"
-            )
-        if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise BadRequest(415, "Compressed bodies are not taken.", code="unsupported_content_encoding")
-        limit = self._config.body_limit_bytes
-        size = 0
-        chunks: list[bytes] = []
-        try:
-            async with asyncio.timeout(self._config.body_timeout_s):
-                while True:
-                    message = await request.receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGone("the client went away while sending")
-                    chunk = message.get("body", b"")
-                    size += len(chunk)
-                    if size <= limit:
-                        chunks.append(chunk)
-                    if not message.get("more_body") or size > DRAIN_FACTOR * limit:
-                        break
-        except TimeoutError as error:
-            raise BadRequest(
-                408, f"The body was not complete after {self._config.body_timeout_s:g} s.", code="body_too_slow"
-            ) from error
-        if size > limit:
-            raise BadRequest(413, f"The body is larger than {limit} bytes.", code="body_too_large")
-        request.received_ns = time.monotonic_ns()
-        return b"".join(chunks)
 
 
 def _where(error: BaseException) -> str:

@@ -23,6 +23,8 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+_TEMPLATE_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 class _Refused(Exception):
     """The template called raise_exception."""
@@ -70,7 +72,7 @@ class Renderer:
             raise BadRequest(
                 400, f"The model's chat template refuses these messages: {str(error)[:200]}", param="messages"
             ) from error
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, RecursionError, OverflowError) as error:
+        except (jinja2.TemplateError, *_TEMPLATE_FAULTS) as error:
             raise BadRequest(
                 400, f"The model's chat template fails on these messages: {str(error)[:200]}", param="messages"
             ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import importlib.metadata
 import os
 import signal
 import socket
@@ -33,6 +34,9 @@ class Reporter:
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
+        if enabled:
+            # A supervisor that does not read for minutes must not block this process.
+            os.set_blocking(1, False)
 
     def __call__(self, kind: str, detail: str, **more: object) -> None:
         if not self._enabled:
@@ -47,8 +51,9 @@ class Reporter:
 
 
 def fingerprint_of(model: Path) -> str:
-    """fp_ and 12 hex digits of the model's size, first and last MiB: cheap for a file of any size."""
-    digest = hashlib.sha256(str(model.stat().st_size).encode())
+    """fp_ and 12 hex digits of the model's size, first and last MiB (cheap for any file), and the build."""
+    build = f"{model.stat().st_size} {importlib.metadata.version('llama-cpp-python')}"
+    digest = hashlib.sha256(build.encode())
     with model.open("rb") as file:
         digest.update(file.read(_HASHED_BYTES))
         file.seek(-min(_HASHED_BYTES, model.stat().st_size), os.SEEK_END)

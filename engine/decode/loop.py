@@ -12,7 +12,9 @@ import msgspec
 
 from engine import wire
 from engine.decode import schedule
-from engine.decode.llama import Llama, NoRoom, Row, Sampler
+from engine.decode.llama import Llama, NoRoom
+from engine.decode.padding import Row
+from engine.decode.sampler import Sampler
 from engine.decode.schedule import Chosen, Chunk, DecodeRow, Ended, Ending, Schedule
 from engine.decode.text import TextAssembler
 from engine.decode.tokenizer import Tokenizer

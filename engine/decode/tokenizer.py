@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.decode.llama import Vocabulary
+from engine.decode.vocabulary import Vocabulary
 from engine.wire import Submit
 
 

@@ -6,17 +6,15 @@ import asyncio
 from typing import Protocol
 
 RECOVERY_LIMIT_S = 60.0
-_POLL_S = 0.02
 
 
 class Killable(Protocol):
     """A target whose processes are ours."""
 
     @property
-    def ready(self) -> bool: ...
-    @property
     def deaths(self) -> int: ...
     def kill(self, part: str) -> None: ...
+    async def serving_again(self, deaths: int) -> None: ...
 
 
 async def engine_kill(target: Killable, part: str) -> bool:
@@ -28,8 +26,7 @@ async def engine_kill(target: Killable, part: str) -> bool:
     target.kill(part)
     try:
         async with asyncio.timeout(RECOVERY_LIMIT_S):
-            while target.deaths == deaths or not target.ready:
-                await asyncio.sleep(_POLL_S)
+            await target.serving_again(deaths)
     except TimeoutError:
         return False
     return True

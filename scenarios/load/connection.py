@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
     # ---- reading
 
     def data_received(self, data: bytes) -> None:
-        self._now_ns = now_ns = time.monotonic_ns()
+        self._now_ns = time.monotonic_ns()
         exchange = self._exchange
         parser = self._parser
         if parser is None or (exchange is None and self._drain_timer is None):
@@ -118,9 +118,6 @@ class Connection(asyncio.Protocol):
             exchange.received_bytes += len(data)
             if exchange.status is None:
                 self._head_bytes += len(data)
-                if self._head_bytes > HEAD_LIMIT_BYTES:
-                    self._finish(Ending.BREACH, now_ns, f"a header block of more than {HEAD_LIMIT_BYTES} bytes")
-                    return
         try:
             parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -152,6 +149,8 @@ class Connection(asyncio.Protocol):
             self._owner.ended(exchange)
         elif self._wrong:
             self._finish(Ending.BREACH, self._now_ns, self._wrong)
+        elif exchange.status is None and self._head_bytes > HEAD_LIMIT_BYTES:
+            self._finish(Ending.BREACH, self._now_ns, f"a header block of more than {HEAD_LIMIT_BYTES} bytes")
 
     def on_message_begin(self) -> None:
         if self._complete:
@@ -159,9 +158,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         exchange = self._exchange
-        if (
-            exchange is not None and exchange.status is None
-        ):  # later ones are trailers, or of a message nobody asked for
+        if exchange is not None and exchange.status is None:  # later ones are trailers, or of an unasked message
             exchange.take_header(name, value)
 
     def on_headers_complete(self) -> None:

@@ -76,7 +76,7 @@ def _numbers(material: Material) -> Iterator[str]:
         ("recovery", _joined(words.recoveries(summary))),
         ("accuracy", _joined(words.accuracies(summary))),
         ("drift", _joined(words.listed(summary.drift))),
-        ("odd input", _joined(words.listed(summary.odd))),
+        ("odd input", _joined(words.odd(summary))),
         ("findings", _joined(words.listed({k: v for k, v in summary.findings.items() if v})) or "none"),
         ("instrument", _joined(words.listed(summary.instrument))),
     ]

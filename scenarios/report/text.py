@@ -95,7 +95,7 @@ def _numbers(document: ResultDocument, width: int) -> Iterator[str]:
     yield from field("Recovery", words.recoveries(summary), width)
     yield from field("Accuracy", words.accuracies(summary), width)
     yield from field("Drift", words.listed(summary.drift), width)
-    yield from field("Odd input", words.listed(summary.odd), width)
+    yield from field("Odd input", words.odd(summary), width)
     found = [f"{one_line(name, 40)} {count:,}" for name, count in summary.findings.items() if count]
     yield from field("Findings", found or ["none"], width)
     yield from field("Instrument", words.listed(summary.instrument), width)
@@ -138,10 +138,7 @@ def _events(material: Material, width: int) -> Iterator[str]:
     yield ""
     yield "Events"
     for event in material.events:
-        line = f"  {event.t_s:8.1f} s  {one_line(event.text, width) or one_line(event.kind, 40)}"
-        if event.recovery_s is not None:
-            line += f" (recovered after {seconds(event.recovery_s)})"
-        yield cut(line, width)
+        yield cut(f"  {event.t_s:8.1f} s  {words.event(event)}", width)
 
 
 def _not_measured(document: ResultDocument, width: int) -> Iterator[str]:

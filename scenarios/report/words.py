@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from scenarios.metrics import METRICS
 from scenarios.result import GateResult, GateVerdict, Latency, Summary, Verdict
 from scenarios.sanitise import view
+from scenarios.tick import Event
 
 VERDICT_GLYPH = {Verdict.GO: "✓", Verdict.NO_GO: "✗", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "!"}
 VERDICT_ROLE = {Verdict.GO: "good", Verdict.NO_GO: "bad", Verdict.INCONCLUSIVE: "warn", Verdict.INVALID: "warn"}
@@ -86,7 +87,7 @@ def interval(gate: GateResult) -> str:
 def because(gate: GateResult) -> str:
     """Why a gate stands where it does and what would settle it; empty when the numbers say it all."""
     parts = [gate.reason] if gate.reason else []
-    if gate.needed is not None:
+    if gate.needed is not None and "settle" not in gate.reason:
         parts.append(f"about {gate.needed:,} more requests would settle it")
     return one_line("; ".join(parts))
 
@@ -127,17 +128,30 @@ def recoveries(summary: Summary) -> list[str]:
 
 
 def accuracies(summary: Summary) -> list[str]:
-    """`support-chat/A 98 % of 120` for each slice with known answers."""
+    """`support-chat 98 % of 120` for each slice with known answers; the eras apart only where there are two."""
+    rows = {name: row for name, row in summary.accuracy.items() if row.get("n")}
+    two_eras = any(name.endswith("/B") for name in rows)
     return [
         f"{one_line(name, 60)} {share(_number(row.get('rate')))} of {plain(_number(row.get('n')))}"
-        for name, row in summary.accuracy.items()
-        if row.get("n")
+        for name, row in rows.items()
+        if two_eras or "/" not in name
     ]
 
 
 def listed(mapping: Mapping[str, object]) -> list[str]:
-    """`name value` for each entry of a free mapping."""
-    return [f"{one_line(key, 60)} {keyed(key, value)}" for key, value in mapping.items()]
+    """`name value` for each entry of a free mapping that has a value."""
+    return [f"{one_line(key, 60)} {keyed(key, value)}" for key, value in mapping.items() if value is not None]
+
+
+def odd(summary: Summary) -> list[str]:
+    """The odd probes; empty when there were none."""
+    return listed(summary.odd) if summary.odd.get("probes") else []
+
+
+def event(event: Event) -> str:
+    """What happened, with its kind."""
+    text = f"{one_line(event.kind, 40)}: {one_line(event.text, 160)}" if event.text else one_line(event.kind, 40)
+    return text if event.recovery_s is None else f"{text} (recovered after {seconds(event.recovery_s)})"
 
 
 def _number(value: float | int | None) -> float | int | None:

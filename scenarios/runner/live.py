@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from scenarios.definition import GateSpec, Slo
 from scenarios.metrics import LATENCIES, ODD_PROFILE
@@ -67,7 +68,7 @@ class LiveRun:
             self.recent_ttft.add(observation.first_ns / NS, latencies["ttft_s"])
         times = observation.event_ns
         if len(times) > 1:
-            gaps_s = [(late - early) / NS for early, late in zip(times, times[1:], strict=False)]
+            gaps_s = [(late - early) / NS for early, late in pairwise(times)]
             self.sketches["itl_s"].add_many(gaps_s)
             self.recent_itl.add_many(observation.end_ns / NS, gaps_s)
         self._count_rates(request, observation, judged, latencies)

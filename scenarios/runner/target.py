@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 from collections.abc import Callable
@@ -35,12 +36,11 @@ class Target(Protocol):
     owned: bool  # its processes are ours to kill
 
     @property
-    def ready(self) -> bool: ...
-    @property
     def deaths(self) -> int: ...
     async def start(self) -> None: ...
     async def sample(self) -> EngineSample: ...
     def kill(self, part: str) -> None: ...
+    async def serving_again(self, deaths: int) -> None: ...
     async def stop(self) -> None: ...
 
 
@@ -65,15 +65,11 @@ class EmbeddedTarget:
         self._supervisor = EngineSupervisor(config, self._hear, log_path)
         self._processes = ProcessMonitor()
         self._http = httpx.AsyncClient(timeout=_SAMPLE_TIMEOUT_S)
+        self._news = asyncio.Event()
         self.deaths = 0
         self.base_url = ""
         self.describe = "embedded engine (llama.cpp)"
         self.model = config.name
-
-    @property
-    def ready(self) -> bool:
-        """Whether it can serve requests now."""
-        return self._supervisor.state is EngineState.READY
 
     async def start(self) -> None:
         try:
@@ -86,7 +82,7 @@ class EmbeddedTarget:
         """The supervisor's state, the engine's own gauges, and its processes by psutil."""
         self._processes.set_pids(self._supervisor.pids().values())
         usage = self._processes.sample()
-        gauges = await self._gauges() if self.ready else {}
+        gauges = await self._gauges() if self._supervisor.state is EngineState.READY else {}
         cells = gauges.get("seatrial_kv_cells")
         return EngineSample(
             state=self._supervisor.state.value,
@@ -102,12 +98,19 @@ class EmbeddedTarget:
     def kill(self, part: str) -> None:
         self._supervisor.kill(part)
 
+    async def serving_again(self, deaths: int) -> None:
+        """Return when it has died more than `deaths` times and serves again."""
+        while self.deaths <= deaths or self._supervisor.state is not EngineState.READY:
+            self._news.clear()
+            await self._news.wait()
+
     async def stop(self) -> None:
         await self._http.aclose()
         await self._supervisor.stop(grace_s=_STOP_GRACE_S)
 
     def _hear(self, event: EngineEvent) -> None:
         self.deaths += event.kind == "died"
+        self._news.set()
         self._on_event(event)
 
     async def _gauges(self) -> dict[str, float]:
@@ -133,7 +136,6 @@ class RemoteTarget:
         self.describe = self.base_url
         self.model = "unknown"
         self.wire_model: str | None = None
-        self.ready = False
         self.deaths = 0
         self._key = os.environ.get(options.api_key_env, "") if options.api_key_env else ""
 
@@ -155,13 +157,15 @@ class RemoteTarget:
             raise TargetError(f"{self.base_url} refuses the key ({answer.status_code}); set SEATRIAL_API_KEY")
         self.wire_model = _first_model(answer)
         self.model = self.wire_model or "unknown"
-        self.ready = True
 
     async def sample(self) -> EngineSample:
         return EngineSample()
 
     def kill(self, part: str) -> None:
         raise TargetError(f"{self.base_url} is not ours to kill ({part}); engine.kill needs the embedded engine")
+
+    async def serving_again(self, deaths: int) -> None:
+        """Whether it died cannot be seen from here."""
 
     async def stop(self) -> None:
         """Nothing of it is ours to stop."""

@@ -210,7 +210,8 @@ class Trial:
         self._on_event(event)
 
     def _on_engine_event(self, event: EngineEvent) -> None:
-        self._emit(f"engine.{event.kind}", event.detail, None)
+        text = f"engine {event.kind}" + (f": {event.detail}" if event.detail else "")
+        self._emit(f"engine.{event.kind}", text, None)
 
     def _now_s(self) -> float:
         """Seconds of the run; negative, and not moving, until its start is known."""

@@ -33,7 +33,9 @@ def bodies() -> list[dict[str, Any]]:
         messages = [{"role": message.role, "content": message.content} for message in task.messages]
         messages = messages or [{"role": "user", "content": task.prompt}]
         limit = min(task.max_tokens, 64)
-        chosen.append({"messages": messages, "temperature": 0, "max_tokens": limit, "logprobs": True, "top_logprobs": 2})
+        chosen.append(
+            {"messages": messages, "temperature": 0, "max_tokens": limit, "logprobs": True, "top_logprobs": 2}
+        )
     return chosen
 
 

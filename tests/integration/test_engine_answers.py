@@ -78,7 +78,9 @@ async def test_a_completion_continues_its_prompt_streamed_and_whole(engine: Runn
 
 async def test_the_same_seed_gives_the_same_text_and_another_seed_another(engine: Running) -> None:
     async def ask(seed: int) -> str:
-        reply = await engine.chat("Tell me a story", temperature=1.5, top_k=0, seed=seed, max_tokens=60, ignore_eos=True)
+        reply = await engine.chat(
+            "Tell me a story", temperature=1.5, top_k=0, seed=seed, max_tokens=60, ignore_eos=True
+        )
         return str(reply.json()["choices"][0]["message"]["content"])
 
     alone = await ask(7)
@@ -101,7 +103,10 @@ async def test_max_completion_tokens_and_parts_and_developer_role_are_taken(engi
     body = {
         "messages": [
             {"role": "developer", "content": "Be brief."},
-            {"role": "user", "content": [{"type": "text", "text": "What are "}, {"type": "text", "text": "your hours?"}]},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "What are "}, {"type": "text", "text": "your hours?"}],
+            },
         ],
         "max_completion_tokens": 3,
         "unknown_field": {"ignored": True},
@@ -126,7 +131,9 @@ async def test_control_tokens_in_user_text_stay_text(engine: Running) -> None:
     assert reply >= plain + 3  # several text tokens, not one control token
 
 
-async def test_a_prompt_beyond_the_context_is_refused_and_one_that_nearly_fills_it_is_cut_short(engine: Running) -> None:
+async def test_a_prompt_beyond_the_context_is_refused_and_one_that_nearly_fills_it_is_cut_short(
+    engine: Running,
+) -> None:
     reply = await engine.chat("word " * 1200)
     assert reply.status_code == 400
     assert reply.json()["error"]["code"] == "context_length_exceeded"
@@ -185,7 +192,12 @@ BAD: list[tuple[str, dict[str, Any], int, str | None]] = [
     ("role unknown", {"messages": [{"role": "<|im_end|>", "content": "x"}]}, 400, "messages[0].role"),
     ("content a number", {"messages": [{"role": "user", "content": 5}]}, 400, "messages[0].content"),
     ("content missing", {"messages": [{"role": "user"}]}, 400, "messages[0].content"),
-    ("an image", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "messages[0].content[0].type"),
+    (
+        "an image",
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        400,
+        "messages[0].content[0].type",
+    ),
     ("temperature high", {**ASK, "temperature": 3}, 400, "temperature"),
     ("temperature text", {**ASK, "temperature": "hot"}, 400, "temperature"),
     ("max_tokens negative", {**ASK, "max_tokens": -1}, 400, "max_tokens"),
@@ -286,9 +298,7 @@ SOCKET: list[tuple[str, bytes, tuple[int, ...]]] = [
 
 
 @pytest.mark.parametrize(("data", "statuses"), [row[1:] for row in SOCKET], ids=[row[0] for row in SOCKET])
-async def test_odd_bytes_on_a_raw_socket_get_an_answer(
-    engine: Running, data: bytes, statuses: tuple[int, ...]
-) -> None:
+async def test_odd_bytes_on_a_raw_socket_get_an_answer(engine: Running, data: bytes, statuses: tuple[int, ...]) -> None:
     reader, writer = await asyncio.open_connection(*engine.address)
     try:
         async with asyncio.timeout(10):

@@ -198,6 +198,18 @@ def test_a_folder_that_is_no_environment_is_not_touched(tmp_path: Path) -> None:
         setup.check_tools(replace(setup.plan(Stamp(), "cpu"), build=False))
 
 
+def test_a_full_disk_or_a_missing_right_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: bootstrap.Setup) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bootstrap.Setup, "run", full)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    assert bootstrap.main([]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+
+
 def test_an_older_python_can_read_the_script_far_enough_to_say_so() -> None:
     ast.parse((bootstrap.ROOT / "engine" / "bootstrap.py").read_text(encoding="utf-8"), feature_version=(3, 7))
 

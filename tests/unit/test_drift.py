@@ -15,8 +15,24 @@ from scenarios.drift.accuracy import AccuracyMonitor
 from scenarios.drift.features import BUCKETS, word_counts
 from scenarios.request import PlannedRequest
 
-A = "where is my order number please can you tell me when the parcel will come back to the shop thank you".split()
-B = "json crypto wallet transfer emulator drone cluster kernel loyalty trade cache repair the to is my".split()
+A = (
+    "where",
+    "is",
+    "my",
+    "order",
+    "number",
+    "please",
+    "can",
+    "you",
+    "tell",
+    "me",
+    "when",
+    "the",
+    "parcel",
+    "will",
+    "to",
+)
+B = ("json", "crypto", "wallet", "transfer", "emulator", "drone", "cluster", "loyalty", "trade", "repair", "the", "to")
 PROFILES = ("support-chat", "fraud-triage")
 
 
@@ -162,7 +178,7 @@ def test_benjamini_hochberg_is_that_of_scipy() -> None:
     from scipy.stats import false_discovery_control
 
     values = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5}
-    assert list(numbers.adjusted(values)[name] for name in values) == pytest.approx(
+    assert [numbers.adjusted(values)[name] for name in values] == pytest.approx(
         list(false_discovery_control(list(values.values())))
     )
     assert numbers.adjusted({}) == {}

@@ -187,7 +187,11 @@ def test_a_broken_template_falls_back_to_chatml() -> None:
     assert renderer.render([Message("user", "x")])[0].text == "<|im_start|>user\n"
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
 def test_any_json_is_either_parsed_or_refused_as_a_bad_request(value: object) -> None:
     for body in (value, {"messages": value}, {"messages": [value]}, {"prompt": value}):
         for parse in (parse_chat, parse_completion):
@@ -199,7 +203,12 @@ def test_any_json_is_either_parsed_or_refused_as_a_bad_request(value: object) ->
 
 @given(
     st.sampled_from(["temperature", "top_p", "top_k", "seed", "max_tokens", "stop", "n", "stream", "logit_bias"]),
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.lists(st.text()),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.lists(st.text()),
 )
 def test_any_value_of_a_known_field_is_taken_or_refused_by_name(field: str, value: object) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "x"}], field: value}).encode()
