@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -131,11 +132,24 @@ def _main(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of stdout has seen enough: `seatrial runs | head`
         terminal.drop_stdout()
         return Exit.GO
+    except OSError as error:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _bug(error, argv)
+        where = "" if error.filename is None else f" {error.filename}"
+        terminal.say(f"{error.strerror}{where}; check the path, its permissions and the disk")
+        return Exit.USAGE
     except Exception as error:  # noqa: BLE001 - the last resort: a bug becomes one line and a saved traceback
-        from console.crash import save_traceback
+        return _bug(error, argv)
 
-        terminal.say(f"a bug in seatrial: {type(error).__name__}: {error}; {save_traceback(error, argv)}")
-        return Exit.INTERNAL
+
+def _bug(error: Exception, argv: Sequence[str]) -> Exit:
+    from console.crash import save_traceback
+
+    cause = error
+    while isinstance(cause, ExceptionGroup) and len(cause.exceptions) == 1:
+        cause = cause.exceptions[0]
+    terminal.say(f"a bug in seatrial: {type(cause).__name__}: {cause}; {save_traceback(error, argv)}")
+    return Exit.INTERNAL
 
 
 def _version() -> str:

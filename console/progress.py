@@ -16,6 +16,7 @@ from scenarios.tick import Event, Tick
 PLAIN_EVERY_S = 5.0
 _REDRAW_EVERY_S = 0.2
 _BAR = 12
+_NOT_LOST = ("ok", "shed", "cancelled", "unsent")
 _GATE_GLYPH = {"pass": "✓", "fail": "✗"}
 
 
@@ -57,7 +58,7 @@ def describe(tick: Tick) -> list[str]:
         f"in flight {tick.in_flight}",
         f"ttft p95 {seconds(tick.ttft.p95)}",
     ]
-    lost = {name: count for name, count in tick.outcomes.items() if count and name not in ("ok", "shed")}
+    lost = {name: count for name, count in tick.outcomes.items() if count and name not in _NOT_LOST}
     parts.append(f"shed {tick.outcomes.get('shed', 0)}")
     if lost:
         parts.append(f"lost {sum(lost.values())}")
@@ -122,7 +123,8 @@ class LineProgress:
         _write(self._stream, f"\r\x1b[2K{self._line}")
 
     def event(self, event: Event) -> None:
-        _write(self._stream, f"\r\x1b[2K{event_line(event)}\n{self._line}")
+        line = cut(event_line(event), terminal.width(self._stream) - 1)
+        _write(self._stream, f"\r\x1b[2K{line}\n{self._line}")
 
     def close(self) -> None:
         if self._line:

@@ -17,7 +17,7 @@ class LogFile:
     def __init__(self, path: Path | None) -> None:
         self._file: IO[bytes]
         if path is None:
-            self._file = tempfile.TemporaryFile()
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as this object
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab" if path.is_char_device() or path.is_fifo() else "a+b")

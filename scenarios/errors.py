@@ -5,6 +5,7 @@ HarnessError
 ├── UnknownScenario      no catalogue entry and no file of that name
 ├── TargetError          the target cannot be started, reached or used as asked
 ├── JournalError         a journal is missing, damaged or of another version
+├── MiscountError        plan and observations do not match one to one: a bug of the harness
 └── RunNotFound          no run of that id in the runs directory
 """
 
@@ -49,6 +50,10 @@ class TargetError(HarnessError):
 
 class JournalError(HarnessError):
     """A journal is missing, damaged or of a version that this build cannot read."""
+
+
+class MiscountError(HarnessError):
+    """Plan and observations do not match one to one: a bug of the harness, never a fact about the target."""
 
 
 class RunNotFound(HarnessError):

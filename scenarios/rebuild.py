@@ -14,9 +14,10 @@ from scenarios.observation import Observation, Outcome
 from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument
 from scenarios.summary import FiredFault, SummaryContext, columns_of, summarise_columns
-from scenarios.tick import Event
+from scenarios.tick import Event, Tick
 from scenarios.verdict import conclude
 
+NS = 1_000_000_000
 SCENARIO, INSTRUMENT, DRIFT = "scenario", "instrument", "drift"  # keys in the journal's meta table
 
 Facts = dict[str, float | int | bool | str | None]
@@ -52,7 +53,8 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         engine_restarts=sum(event.kind == "engine.died" for event in events) if ours else None,
         ours=ours,
     )
-    error = instrument_error(instrument, observations)
+    horizon_s = _stopped_at(events, reader.last_tick()) if interrupted else None
+    error = instrument_error(instrument, observations, horizon_s)
     gates = judge(scenario.gates, samples_of(columns, context, error, interrupted))
     verdict, why = conclude(gates, interrupted)
     return ResultDocument(verdict=verdict, why=why, run=run, summary=summarise_columns(columns, context), gates=gates)
@@ -71,20 +73,23 @@ def fired_faults(events: Sequence[Event]) -> tuple[FiredFault, ...]:
     return tuple(fired)
 
 
-def instrument_error(facts: Mapping[str, object], observations: Sequence[Observation]) -> InstrumentError:
-    """The harness's own error from the facts it journalled about itself."""
+def instrument_error(
+    facts: Mapping[str, object], observations: Sequence[Observation], horizon_s: float | None
+) -> InstrumentError:
+    """The harness's own error by the facts it journalled; what came due after `horizon_s` was not owed."""
 
     def number(name: str) -> float | None:
         value = facts.get(name)
         return float(value) if isinstance(value, (int, float)) else None
 
-    unsent = sum(observation.outcome is Outcome.UNSENT for observation in observations)
+    owed = [one for one in observations if horizon_s is None or one.due_ns < horizon_s * NS]
+    unsent = sum(observation.outcome is Outcome.UNSENT for observation in owed)
     return InstrumentError(
         send_lag_p99_s=number("send_lag_p99_s"),
         loop_lag_p99_s=number("loop_lag_p99_s"),
         noise_floor_s=number("noise_floor_p99_s"),
         steal=number("steal"),
-        unsent_share=unsent / len(observations),
+        unsent_share=unsent / max(1, len(owed)),
         worker_died=bool(number("worker_deaths")),
     )
 
@@ -105,6 +110,12 @@ def _all_accounted(
         if request.index not in seen
     )
     return (*observations, *missing)
+
+
+def _stopped_at(events: Sequence[Event], last: Tick | None) -> float:
+    """When the run stopped to send: at the operator's word, else when it was last heard of. Seconds of the run."""
+    stops = [event.t_s for event in events if event.kind == "operator.stop"]
+    return stops[0] if stops else (0.0 if last is None else last.t_s)
 
 
 def _facts(reader: JournalReader, key: str) -> Facts:

@@ -57,6 +57,8 @@ def _sentence(deciding: Sequence[GateResult], gates: int) -> str:
         head = f"{len(deciding)} of {gates} gates {how}"
     more = "" if len(deciding) == 1 else "first "
     why = f"; {first.reason}" if first.reason else ""
+    if first.needed is not None:
+        why += f"; about {first.needed:,} more requests would settle it"
     return f"{head}: {more}{describe(first)}{why}."
 
 

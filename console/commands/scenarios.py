@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from console import options, terminal
+from console.errors import UsageError
 from console.exits import Exit
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(action="list", json=False)
+    parser.set_defaults(json=False)
+    parser.add_argument("--json", dest="json_list", action="store_true", help="the catalogue as one JSON document")
     raw = argparse.RawDescriptionHelpFormatter
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action")
     listing = actions.add_parser("list", help="the catalogue (this is the default)")
@@ -49,6 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(args: argparse.Namespace) -> int:
+    args.action = args.action or "list"
+    if args.json_list and args.action != "list":
+        raise UsageError(f"--json goes after the action: seatrial scenarios {args.action} ... --json")
+    args.json = args.json or args.json_list
     if args.action == "show":
         return _show(args)
     return _check(args) if args.action == "check" else _list(args)

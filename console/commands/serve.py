@@ -65,7 +65,8 @@ def handle(args: argparse.Namespace) -> int:
         ).validate()
         return asyncio.run(_serve(config))
     except ConfigError as error:
-        raise UsageError(f"--{error.field.replace('_', '-')}: {error.what}; {error.fix}") from error
+        fix = error.fix.replace("api_key_file", "--api-key-file")
+        raise UsageError(f"--{error.field.replace('_', '-')}: {error.what}; {fix}") from error
     except EngineError as error:
         raise TargetError(f"the engine did not start: {error}") from error
 
@@ -102,4 +103,6 @@ async def _serve(config: EngineConfig) -> int:
 
 
 def _tell(event: EngineEvent) -> None:
-    terminal.note(f"engine: {event}")
+    from scenarios.report.words import one_line
+
+    terminal.note(f"engine {event.kind}" + (f": {one_line(event.detail)}" if event.detail else ""))

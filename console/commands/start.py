@@ -37,7 +37,22 @@ def open_console(directory: Path, journal: Path | None, launch: Launch, *, reado
     """The Textual console; the only place that loads it."""
     from console.tui.app import run_console
 
-    return run_console(runs_dir=directory, journal=journal, launch=launch, readonly=readonly)
+    code = run_console(runs_dir=directory, journal=journal, launch=launch, readonly=readonly)
+    if journal is not None:
+        _say_what_is_left(journal)
+    return code
+
+
+def _say_what_is_left(journal: Path) -> None:
+    """The screen is gone; one line says what became of the run that it showed."""
+    from scenarios.journal import JournalReader
+
+    with JournalReader(journal) as reader:
+        document, run_id = reader.document(), reader.run().id
+    if document is None:
+        terminal.note(f"run {run_id} is not over; `seatrial watch {run_id}` shows it again")
+    else:
+        terminal.note(f"run {run_id}: {document.verdict.value}; `seatrial show {run_id}` has the evidence")
 
 
 def default_launcher(directory: Path) -> Launch:

@@ -64,9 +64,9 @@ class Panel(Widget):
         self._drawn_for = self.size
         drawing = self._draw(self._snapshot, self.size.width, self.size.height, self._ascii)
         self._lines = tuple(crop(line, self.size.width) for line in drawing.lines)
-        room = max(self.size.width - 2, 0)
+        room = max(self.size.width - 4, 0)
         title, subtitle = (
-            fit(to_ascii(text) if self._ascii else text, room) for text in (drawing.title, drawing.subtitle)
+            to_ascii(fit(text, room)) if self._ascii else fit(text, room) for text in (drawing.title, drawing.subtitle)
         )
         if (title, subtitle) != self._border and self.styles.border_top[0]:
             self._border = (title, subtitle)

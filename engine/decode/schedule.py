@@ -109,6 +109,8 @@ class Schedule:
     waiting: deque[Sequence] = field(default_factory=deque)
     running: dict[int, Sequence] = field(default_factory=dict)
     """Slot -> sequence."""
+    crowded: bool = False
+    """Memory ran out: nobody is admitted until a running sequence ends."""
 
     def __post_init__(self) -> None:
         if self.budget < self.slots + self.chunk:
@@ -130,6 +132,7 @@ class Schedule:
         for slot, sequence in self.running.items():
             if sequence.id == id:
                 del self.running[slot]
+                self.crowded = False
                 return Ended(id, slot, ending)
         return None
 
@@ -143,6 +146,7 @@ class Schedule:
         youngest = max(self.running.values(), key=lambda sequence: sequence.id)
         del self.running[youngest.slot]
         youngest.computed = 0
+        self.crowded = True
         self.waiting.appendleft(youngest)
         return youngest
 
@@ -153,7 +157,8 @@ class Schedule:
 
 def plan(state: Schedule) -> Plan:
     """Decide the next step without changing `state`."""
-    free = [slot for slot in range(state.slots) if slot not in state.running]
+    full = state.crowded and bool(state.running)
+    free = [] if full else [slot for slot in range(state.slots) if slot not in state.running]
     admit = tuple((seq.id, slot) for seq, slot in zip(state.waiting, free, strict=False))
     rows = tuple(
         DecodeRow(seq.id, slot, seq.computed, seq.tokens[seq.computed])
@@ -210,5 +215,6 @@ def apply(state: Schedule, step: Plan, chosen: Mapping[int, Chosen]) -> list[End
         sequence.new += 1
         if choice.ends or sequence.new >= sequence.max_new or len(sequence.tokens) >= state.ctx:
             del state.running[part.slot]
+            state.crowded = False
             ended.append(Ended(part.id, part.slot, Ending.STOP if choice.ends else Ending.LENGTH))
     return ended

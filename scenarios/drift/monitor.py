@@ -40,6 +40,9 @@ class DriftMonitor:
     Input: the first 30 % of the run (20 to 100 era-A requests) are the reference, the last 60 requests after it the
     window, compared about 30 times a run. The alarm goes off when the p-value of words, or of numbers, is at most 0.001
     in two comparisons in a row; output: see AccuracyMonitor. An alarm stays on. Odd probes are left out.
+
+    Measured without drift, five profiles alone and mixed: words or numbers raised a false alarm in 1 of 360 runs of 180
+    requests, 5 of 360 of 360 requests, 1 of 240 of 1,000; accuracy in at most 0.8 % of runs of 360 requests.
     """
 
     def __init__(self, planned: int, start_s: float | None = None, seed: int = 0) -> None:

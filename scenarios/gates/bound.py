@@ -30,8 +30,7 @@ def allows_no_exception(gate: GateSpec) -> bool:
     return gate.maximum == 0.0 or gate.minimum == 1.0
 
 
-def open_text(gate: GateSpec, low: float | None, high: float | None, more: int | None, unit: str) -> str:
-    """Why a gate is open, and how many more requests would close it."""
-    ends = " to ".join("unbounded" if end is None else f"{end:.4g}" for end in (low, high))
-    settle = "no number up to a million more would settle it" if more is None else f"about {more} more would settle it"
-    return f"the {gate.confidence * 100:g} % interval {ends}{unit} is on both sides of {bound_text(gate)}; {settle}"
+def open_text(gate: GateSpec, more: int | None) -> str:
+    """Why a gate is open; `more` requests would close it, and None when no number up to a million would."""
+    text = f"the {gate.confidence * 100:g} % interval reaches across the bound"
+    return text if more is not None else f"{text}, and no number up to a million more requests would settle it"

@@ -28,7 +28,7 @@ def judge_rate(gate: GateSpec, samples: Samples) -> GateResult:
         more = needed.more_for_rate(found.hits, found.n, gate.confidence, gate.minimum, gate.maximum)
         planned = int((~samples.columns.odd).sum())
         more = needed.in_requests(more, found.n, max(planned, found.n))
-        note = open_text(gate, low, high, more, "")
+        note = open_text(gate, more)
     elif doubt := _doubt(gate, verdict, found, samples):
         verdict, note = GateVerdict.INVALID, doubt
     elif verdict is GateVerdict.PASS and allows_no_exception(gate):

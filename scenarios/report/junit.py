@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 from scenarios.report import words
 from scenarios.report.material import Material
-from scenarios.report.words import one_line
+from scenarios.report.words import LONGEST_WHY, one_line
 from scenarios.result import GateResult, GateVerdict, Verdict
 
 # What XML 1.0 allows (https://www.w3.org/TR/xml/#charsets); anything else makes a file that no parser reads.
@@ -69,4 +69,4 @@ def _gate_case(suite: ElementTree.Element, scenario: str, gate: GateResult) -> N
 
 
 def _safe(text: str) -> str:
-    return _NOT_XML.sub("", one_line(text))
+    return _NOT_XML.sub("", one_line(text, LONGEST_WHY))

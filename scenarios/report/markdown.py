@@ -123,7 +123,7 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _safe(text: str) -> str:
-    return markdown_cell(one_line(text))
+    return markdown_cell(text, words.LONGEST_WHY)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

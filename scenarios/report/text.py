@@ -54,7 +54,7 @@ def _head(material: Material, width: int, paint: Paint) -> Iterator[str]:
     document, run = material.document, material.document.run
     verdict = f"{words.VERDICT_GLYPH[document.verdict]} {document.verdict.value}"
     yield f"{paint(words.VERDICT_ROLE[document.verdict], verdict)}  {paint('strong', one_line(run.scenario, 60))}"
-    yield from wrapped(one_line(document.why), width)
+    yield from wrapped(one_line(document.why, words.LONGEST_WHY), width)
     if material.incomplete:
         yield from (paint("warn", line) for line in wrapped(material.incomplete, width))
     yield ""

@@ -21,6 +21,7 @@ GATE_ROLE = {
 }
 NOTHING = "n/a"
 LONGEST_TEXT = 300
+LONGEST_WHY = 800
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
@@ -87,9 +88,9 @@ def interval(gate: GateResult) -> str:
 def because(gate: GateResult) -> str:
     """Why a gate stands where it does and what would settle it; empty when the numbers say it all."""
     parts = [gate.reason] if gate.reason else []
-    if gate.needed is not None and "settle" not in gate.reason:
+    if gate.needed is not None:
         parts.append(f"about {gate.needed:,} more requests would settle it")
-    return one_line("; ".join(parts))
+    return one_line("; ".join(parts), LONGEST_WHY)
 
 
 def keyed(key: str, value: object) -> str:

@@ -73,8 +73,7 @@ def bounds(
 
 
 def effective_size(values: Floats, groups: npt.NDArray[Any], q: float, at: float) -> int:
-    """How many independent values these are worth for the quantile `q`, whose estimate is `at`; `groups` starts at 0.
-    """
+    """How many independent values these are worth for quantile `q`, estimated as `at`; `groups` are numbers from 0."""
     n = len(values)
     if n == 0:
         return 0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from scenarios.summary.columns import Columns, MiscountError, columns_of
+from scenarios.summary.columns import Columns, columns_of
 from scenarios.summary.context import FiredFault, SummaryContext
 from scenarios.summary.summarise import summarise, summarise_columns
 
 __all__ = [
     "Columns",
     "FiredFault",
-    "MiscountError",
     "SummaryContext",
     "columns_of",
     "summarise",

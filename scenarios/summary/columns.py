@@ -14,7 +14,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from scenarios.errors import HarnessError
+from scenarios.errors import MiscountError
 from scenarios.metrics import ODD_PROFILE
 from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.request import PlannedRequest
@@ -30,14 +30,9 @@ _NONE = np.iinfo(np.int64).min
 _BLOCK = 65_536
 
 
-class MiscountError(HarnessError):
-    """Plan and observations do not match one to one: a bug of the harness, never a fact about the target."""
-
-
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """See the module's text. `tokens` is -1 where the server gave no usage; `correct` is -1 where nothing was judged.
-    """
+    """See the module's text. `tokens` is -1 where the server gave no usage, `correct` -1 where nothing was judged."""
 
     index: Ints
     due_s: Floats

@@ -42,7 +42,7 @@ class Share:
 class Shift:
     """A change of measured times, to ask what would be if the instrument had been that much off. Seconds and a factor.
 
-    late_s: added to latencies from due. stamp_s: added to the distance of two stamps. stretch: share of each time itself.
+    late_s: added to latencies from due. stamp_s: added to the distance of two stamps. stretch: a share of each time.
     """
 
     late_s: float = 0.0

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from scenarios.definition import ArrivalKind
+from scenarios.errors import MiscountError
 from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.recovery import Disturbance, recoveries
 from scenarios.request import PlannedRequest
 from scenarios.result import Latency, Recovery, Summary
 from scenarios.stats.order import Floats, quantile
-from scenarios.summary.columns import OUTCOMES, Columns, Mask, MiscountError, columns_of
+from scenarios.summary.columns import OUTCOMES, Columns, Mask, columns_of
 from scenarios.summary.context import SummaryContext
 from scenarios.summary.rates import good, share
 

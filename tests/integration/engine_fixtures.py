@@ -1,4 +1,4 @@
-"""A running engine with the demo model for integration tests. Import what you use: `from engine_fixtures import engine`."""
+"""A running engine with the demo model for integration tests: `from engine_fixtures import needs_model, running`."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from engine.errors import StartError
 from engine.supervisor import EngineEvent, EngineState, EngineSupervisor
 
 pytestmark = needs_model
+ROOT = str(Path(__file__).resolve().parents[2])
 LONG = {"max_tokens": 900, "ignore_eos": True}
 
 
@@ -205,7 +208,7 @@ async def test_sigterm_drains_and_exits_with_code_zero(tmp_path: Path) -> None:
     config.write_bytes(EngineConfig(model=DEMO_MODEL, port=free_port()).to_json())
     port = json.loads(config.read_bytes())["port"]
     process = await asyncio.create_subprocess_exec(
-        *(os.sys.executable, "-m", "engine", "--config-json", str(config)),  # type: ignore[attr-defined]
+        *(sys.executable, "-m", "engine", "--config-json", str(config)),
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
@@ -239,8 +242,7 @@ async def test_a_key_is_asked_for_everywhere_but_at_health(tmp_path: Path) -> No
 
 
 async def test_a_start_that_fails_says_what_to_do_and_leaves_nothing_running(tmp_path: Path) -> None:
-    broken = tmp_path / "broken.gguf"
-    broken.write_bytes(DEMO_MODEL.read_bytes()[:200_000])
+    broken = await asyncio.to_thread(cut_model, tmp_path)
     events: list[EngineEvent] = []
     supervisor = EngineSupervisor(EngineConfig(model=broken), events.append)
     with pytest.raises(StartError, match="cannot load"):
@@ -267,11 +269,10 @@ async def test_children_end_when_their_supervisor_is_killed(tmp_path: Path) -> N
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )
-    root = str(Path(__file__).resolve().parents[2])
     process = await asyncio.create_subprocess_exec(
-        *(os.sys.executable, str(script)),  # type: ignore[attr-defined]
+        *(sys.executable, str(script)),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": ROOT},
     )
     assert process.stdout is not None
     pids = json.loads(await process.stdout.readline())
@@ -285,6 +286,13 @@ async def test_children_end_when_their_supervisor_is_killed(tmp_path: Path) -> N
     await eventually(gone, "both children gone", within_s=5)
 
 
+def cut_model(folder: Path) -> Path:
+    """The first part of the demo model, as a broken download leaves it."""
+    broken = folder / "broken.gguf"
+    broken.write_bytes(DEMO_MODEL.read_bytes()[:200_000])
+    return broken
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; a zombie that its new parent has not collected yet does not."""
     try:
@@ -294,8 +302,6 @@ def alive(pid: int) -> bool:
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_report_samples import RUN_ID
+from test_report_samples import RUN_ID, make_document, write_journal
 
 from console import launch
 from console.cli import main
 from console.errors import LaunchError
 from console.options import add_trial_options
+from scenarios.runs import journal_path
 
 TESTS = str(Path(__file__).parent)
 WRITES_A_JOURNAL = f"""
@@ -84,6 +87,59 @@ def test_the_child_is_not_confused_by_a_folder_called_console(tmp_path: Path) ->
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """A terminal, and a console that only notes how it was opened."""
+    opened: list[dict[str, Any]] = []
+
+    def run_console(**settings: Any) -> int:
+        opened.append(settings)
+        return 0
+
+    module = types.ModuleType("console.tui.app")
+    module.run_console = run_console  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "console.tui.app", module)
+    monkeypatch.setattr("console.terminal.interactive", lambda _: True)
+    monkeypatch.setenv("SEATRIAL_HOME", str(tmp_path))
+    return opened
+
+
+def test_on_a_terminal_the_bare_command_opens_the_console(screen: list[dict[str, Any]], tmp_path: Path) -> None:
+    assert main(["--readonly"]) == 0
+    (settings,) = screen
+    assert settings["runs_dir"] == tmp_path / "runs"
+    assert settings["journal"] is None
+    assert settings["readonly"] is True
+
+
+def test_start_opens_the_console_on_the_run_that_it_started(
+    screen: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(command: list[str], directory: Path, run_id: str) -> Path:
+        assert command[-1] == "peak-traffic"
+        return write_journal(directory, make_document(), run_id=RUN_ID)
+
+    monkeypatch.setattr(launch, "start", start)
+    assert main(["--start", "peak-traffic", "--seed", "3"]) == 0
+    assert screen[0]["journal"] == journal_path(tmp_path / "runs", RUN_ID)
+    assert f"run {RUN_ID}: GO; `seatrial show {RUN_ID}`" in capsys.readouterr().err
+
+
+def test_watch_on_a_terminal_opens_the_console_on_the_run(screen: list[dict[str, Any]], tmp_path: Path) -> None:
+    path = write_journal(tmp_path / "runs", make_document())
+    assert main(["watch", "last", "--readonly"]) == 0
+    assert screen[0]["journal"] == path
+    assert screen[0]["readonly"] is True
+
+
+def test_a_wrong_scenario_is_said_before_the_console_opens(
+    screen: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--start", "no-such-scenario"]) == 2
+    assert screen == []
+    assert "no scenario and no file" in capsys.readouterr().err
 
 
 def test_an_unwritable_runs_directory_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

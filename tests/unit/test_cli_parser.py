@@ -74,6 +74,13 @@ def test_without_a_terminal_the_console_points_to_run(capsys: pytest.CaptureFixt
     assert err == "seatrial: the console needs a terminal; without one use `seatrial run SCENARIO`\n"
 
 
+def test_json_before_the_action_is_refused_and_not_dropped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scenarios", "--json", "show", "peak-traffic"]) == Exit.USAGE
+    assert "--json goes after the action" in capsys.readouterr().err
+    assert main(["scenarios", "--json"]) == Exit.GO
+    assert capsys.readouterr().out.startswith("{")
+
+
 def test_a_readonly_console_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--readonly", "--start", "peak-traffic"]) == Exit.USAGE
     assert "--readonly starts nothing" in capsys.readouterr().err
@@ -111,8 +118,8 @@ def test_a_full_disk_behind_stdout_is_said() -> None:
         done = subprocess.run(
             [sys.executable, "-m", "console", "scenarios"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
-    assert done.returncode != 0
-    assert "seatrial: " in done.stderr
+    assert done.returncode == Exit.USAGE
+    assert "seatrial: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
 
 

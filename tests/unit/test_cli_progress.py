@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from test_report_samples import NASTY, make_tick
 
-from console.progress import LineProgress, PlainProgress, bar, choose, clock, tick_line
+from console.progress import LineProgress, PlainProgress, bar, choose, clock, event_line, tick_line
 from scenarios.report.layout import cells
 from scenarios.tick import Event
 
@@ -66,9 +66,13 @@ def test_events_scroll_by_above_the_rewritten_line() -> None:
     progress.close()
     shown = screen.getvalue()
     assert shown.endswith("\r\x1b[2K")
-    assert "recovered after 2 s\\n".replace("\\n", "") in shown
     assert "\x1b]" not in shown
     assert shown.count("\n") == 1
+
+
+def test_an_event_says_how_long_recovery_took() -> None:
+    text = event_line(Event(t_s=12.0, kind="fault.end", text="engine.kill", recovery_s=2.0))
+    assert text == "   12.0 s  fault.end: engine.kill (recovered after 2 s)"
 
 
 def test_the_rewritten_line_is_not_redrawn_more_than_five_times_a_second() -> None:

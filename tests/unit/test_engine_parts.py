@@ -19,6 +19,7 @@ from engine.config import EngineConfig
 from engine.decode.text import TextAssembler
 from engine.errors import BadRequest, ConfigError, Overloaded
 from engine.restarts import RestartBudget
+from engine.wire import Sampling
 
 
 @given(st.text(), st.lists(st.integers(0, 12)))
@@ -193,12 +194,14 @@ def test_a_broken_template_falls_back_to_chatml() -> None:
     )
 )
 def test_any_json_is_either_parsed_or_refused_as_a_bad_request(value: object) -> None:
+    statuses: set[int] = set()
     for body in (value, {"messages": value}, {"messages": [value]}, {"prompt": value}):
         for parse in (parse_chat, parse_completion):
             try:
                 parse(msgspec.json.encode(body))
             except BadRequest as error:
-                assert error.status == 400
+                statuses.add(error.status)
+    assert statuses <= {400}
 
 
 @given(
@@ -212,10 +215,12 @@ def test_any_json_is_either_parsed_or_refused_as_a_bad_request(value: object) ->
 )
 def test_any_value_of_a_known_field_is_taken_or_refused_by_name(field: str, value: object) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "x"}], field: value}).encode()
+    refused: BadRequest | None = None
+    sampling = Sampling()
     try:
         sampling = sampling_of(parse_chat(body))
     except BadRequest as error:
-        assert error.param is None or error.param.startswith(field)
-    else:
-        assert 0 <= sampling.seed < 0xFFFFFFFF
-        assert sampling.top_k >= 1
+        refused = error
+    assert refused is None or (refused.param or field).startswith(field)
+    assert 0 <= sampling.seed < 0xFFFFFFFF
+    assert sampling.top_k >= 1

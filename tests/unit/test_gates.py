@@ -87,7 +87,7 @@ def test_a_percentile_near_its_bound_is_open_and_says_how_many_more_would_settle
     result = one(p95(0.865), EVEN)
     assert result.verdict is OPEN
     assert result.needed is not None
-    assert "both sides of <= 0.865" in result.reason
+    assert "reaches across the bound" in result.reason
     grown = one(p95(0.865), np.repeat(EVEN, 1 + result.needed // 400 + 1))
     assert grown.verdict is PASS
 
@@ -293,3 +293,9 @@ def test_live_gates_cost_little_however_many_samples_there_are() -> None:
     for _ in range(10):
         so_far(gates, {"ttft_s": sketch}, {"goodput": (900_000, 1_000_000)}, {})
     assert (time.process_time() - begun) / 10 < 0.02
+
+
+def test_nobody_turned_away_means_that_nobody_waited_to_be_told_so() -> None:
+    result = one(GateSpec("shed_s.p95", maximum=0.5), EVEN)
+    assert result.verdict is GateVerdict.PASS
+    assert result.reason == "no request was turned away"

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios.definition import ArrivalKind, Arrivals, Slo
+from scenarios.errors import MiscountError
 from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.request import PlannedRequest
-from scenarios.summary import FiredFault, MiscountError, SummaryContext, columns_of, summarise
+from scenarios.summary import FiredFault, SummaryContext, columns_of, summarise
 from scenarios.summary.columns import OUTCOMES
 
 MS = 1_000_000

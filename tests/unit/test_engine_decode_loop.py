@@ -1,0 +1,243 @@
+"""The decode loop with a made-up model: memory that runs out, a failing llama_decode, cancelling, refusing."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import wire
+from engine.decode.llama import NoRoom
+from engine.decode.loop import DecodeLoop
+from engine.decode.padding import PADDING, Row, with_padding
+from engine.errors import DecodeError
+
+END = 0
+
+
+class CountingVocab:
+    """Bytes are tokens; 0 ends."""
+
+    size, adds_bos, bos, ends = 256, False, -1, frozenset({END})
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        if text == "crash":
+            raise DecodeError("llama_tokenize answered -7")
+        return list(text.encode())
+
+    def piece(self, token: int) -> bytes:
+        return bytes([token])
+
+
+class CountingLlama:
+    """Continues "a" with "b", "c", ...; ends after "z".
+
+    `faults` maps the number of a call to what it raises; only calls with at least `held` slots in use are counted.
+    """
+
+    def __init__(
+        self, slots: int = 2, ctx: int = 64, faults: dict[int, DecodeError] | None = None, held: int = 0
+    ) -> None:
+        self.slots, self.ctx, self.chunk, self.vocab = slots, ctx, 4, CountingVocab()
+        self.lengths = [0] * slots
+        self.faults = dict(faults or {})
+        self.calls, self.held = 0, held
+        self._last: list[int] = []
+
+    def decode_rows(self, rows: Sequence[Row]) -> None:
+        self._call()
+        self._last = [row.token for row in rows]
+        for row in rows:
+            assert row.position == self.lengths[row.slot]
+            self.lengths[row.slot] += 1
+
+    def prefill(self, slot: int, position: int, tokens: Sequence[int], *, wants_logits: bool) -> None:
+        self._call()
+        assert position == self.lengths[slot]
+        self.lengths[slot] += len(tokens)
+        self._last = [tokens[-1]]
+
+    def _call(self) -> None:
+        self.calls += sum(map(bool, self.lengths)) >= self.held
+        if fault := self.faults.pop(self.calls, None):
+            raise fault
+
+    def logits(self, row: int) -> np.ndarray[Any, Any]:
+        token = self._last[row]
+        values = np.zeros(256, np.float32)
+        values[END if token >= ord("z") else token + 1] = 1.0
+        return values
+
+    def sampler(self, sampling: wire.Sampling) -> None:
+        return None
+
+    def free(self, slot: int) -> None:
+        self.lengths[slot] = 0
+
+    def clear(self) -> None:
+        self.lengths = [0] * self.slots
+
+
+class Peer:
+    """The API process's end."""
+
+    def __init__(self, llama: CountingLlama) -> None:
+        self.sock, theirs = socket.socketpair()
+        self.sock.settimeout(5)
+        self.unpacker = wire.Unpacker()
+        self.frames: list[wire.Step] = []
+        self.error: list[DecodeError] = []
+        self.loop = DecodeLoop(llama, theirs)  # type: ignore[arg-type]
+        self.theirs = theirs
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.loop.run()
+        except DecodeError as error:
+            self.error.append(error)
+        finally:
+            self.theirs.close()
+
+    def send(self, *commands: wire.Command) -> None:
+        self.sock.sendall(b"".join(wire.pack(command) for command in commands))
+
+    def submit(self, id: int, text: str, max_tokens: int = 5, stop: Sequence[str] = ()) -> None:
+        self.send(wire.Submit(id, [wire.Segment(text, False)], max_tokens, wire.Sampling(temperature=0), list(stop)))
+
+    def until_finished(self, *ids: int) -> dict[int, tuple[str, str]]:
+        """(text, finish) of each."""
+        texts, finishes = dict.fromkeys(ids, ""), dict.fromkeys(ids, "")
+        while not all(finishes.values()):
+            for body in self.unpacker.feed(self.sock.recv(1 << 16)):
+                frame = wire.frame_decoder.decode(body)
+                assert isinstance(frame, wire.Step)
+                self.frames.append(frame)
+                for output in frame.outputs:
+                    texts[output.id] += output.text
+                    finishes[output.id] = finishes[output.id] or output.finish
+        return {id: (texts[id], finishes[id]) for id in ids}
+
+    def close(self) -> None:
+        self.sock.close()
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def peers() -> Iterator[list[Peer]]:
+    made: list[Peer] = []
+    yield made
+    for peer in made:
+        peer.close()
+
+
+def start(peers: list[Peer], **settings: Any) -> Peer:
+    peers.append(Peer(CountingLlama(**settings)))
+    return peers[-1]
+
+
+def test_answers_end_by_length_by_end_token_and_by_stop_string(peers: list[Peer]) -> None:
+    peer = start(peers, slots=4)
+    peer.submit(1, "a")
+    peer.submit(2, "w", max_tokens=50)
+    peer.submit(3, "a", max_tokens=50, stop=["de"])
+    assert peer.until_finished(1, 2, 3) == {1: ("bcdef", "length"), 2: ("xyz", "stop"), 3: ("bc", "stop")}
+
+
+def test_when_memory_runs_out_the_youngest_waits_and_nobody_notices(peers: list[Peer]) -> None:
+    for call in range(1, 5):
+        peer = start(peers, slots=2, held=2, faults={call: NoRoom("full")})
+        peer.submit(1, "long prompt a", max_tokens=25)
+        peer.submit(2, "long prompt a", max_tokens=25)
+        alphabet = "bcdefghijklmnopqrstuvwxyz"
+        assert peer.until_finished(1, 2) == {1: (alphabet, "length"), 2: (alphabet, "length")}
+
+
+def test_memory_that_stays_full_for_two_lets_one_finish_before_the_other(peers: list[Peer]) -> None:
+    peer = start(peers, slots=2, held=2, faults=dict.fromkeys(range(1, 1000), NoRoom("full")))
+    peer.submit(1, "long prompt a", max_tokens=25)
+    peer.submit(2, "long prompt a", max_tokens=25)
+    alphabet = "bcdefghijklmnopqrstuvwxyz"
+    assert peer.until_finished(1, 2) == {1: (alphabet, "length"), 2: (alphabet, "length")}
+
+
+def test_a_lone_sequence_without_memory_fails_instead_of_waiting_for_ever(peers: list[Peer]) -> None:
+    peer = start(peers, slots=2, faults={2: NoRoom("full")})
+    peer.submit(1, "a")
+    assert peer.until_finished(1)[1][1] == "error"
+    peer.submit(2, "a")
+    assert peer.until_finished(2)[2] == ("bcdef", "length")
+
+
+def test_a_failed_decode_ends_what_runs_and_the_engine_goes_on(peers: list[Peer]) -> None:
+    peer = start(peers, slots=1, faults={3: DecodeError("llama_decode answered -3")})
+    peer.submit(1, "a")
+    peer.submit(2, "a")
+    assert peer.until_finished(1, 2) == {1: ("bc", "error"), 2: ("bcdef", "length")}
+
+
+def test_a_decode_that_fails_every_time_ends_the_process(peers: list[Peer]) -> None:
+    peer = start(peers, slots=1, faults=dict.fromkeys(range(1, 9), DecodeError("llama_decode answered -3")))
+    for id in (1, 2, 3):
+        peer.submit(id, "a")
+    assert {finish for _text, finish in peer.until_finished(1, 2, 3).values()} == {"error"}
+    peer.thread.join(5)
+    assert "answered -3" in str(peer.error[0])
+
+
+def test_a_prompt_that_does_not_fit_or_cannot_be_tokenised_is_refused_with_its_size(peers: list[Peer]) -> None:
+    peer = start(peers)
+    peer.submit(1, "x" * 64)
+    peer.submit(2, "crash")
+    peer.submit(3, "")
+    assert {finish for _text, finish in peer.until_finished(1, 2, 3).values()} == {"refused"}
+    assert [o.prompt_tokens for frame in peer.frames for o in frame.outputs if o.id == 1] == [64]
+
+
+def test_cancelling_frees_the_slot_for_the_next_and_is_answered_once(peers: list[Peer]) -> None:
+    peer = start(peers, slots=1, ctx=1 << 20)
+    peer.send(wire.Cancel(99))
+    peer.submit(1, "a" * 100_000, max_tokens=5)
+    peer.submit(2, "a")
+    peer.send(wire.Cancel(1))
+    results = peer.until_finished(1, 2)
+    assert results[1][1] == "cancelled"
+    assert results[2] == ("bcdef", "length")
+    assert [o.id for frame in peer.frames for o in frame.outputs if o.finish == "cancelled"] == [1]
+
+
+def test_an_idle_loop_beats_and_says_that_it_holds_nothing(peers: list[Peer]) -> None:
+    peer = start(peers)
+    peer.submit(1, "a")
+    peer.until_finished(1)
+    beat = wire.frame_decoder.decode(peer.unpacker.feed(peer.sock.recv(1 << 16))[0])
+    assert isinstance(beat, wire.Step)
+    assert (beat.running, beat.waiting, beat.kv_cells, beat.outputs) == (0, 0, 0, [])
+
+
+def pads(slots: Sequence[int], lengths: Sequence[int] = (5,) * 16, ctx: int = 64) -> list[int]:
+    rows = [Row(slot, 5, 7) for slot in slots]
+    filled = with_padding(rows, lengths, ctx)
+    assert [row.slot for row in filled] == sorted({row.slot for row in filled})
+    assert [row for row in filled if row.token != PADDING] == rows
+    return [row.slot for row in filled if row.token == PADDING]
+
+
+def test_padding_fills_narrow_holes_and_leaves_no_row_alone() -> None:
+    assert pads([0, 1, 2]) == []
+    assert pads([0]) == [1]
+    assert pads([15]) == [14]
+    assert pads([0, 3]) == [1, 2]
+    assert pads([0, 9]) == [1, 10]
+    assert pads([0, 1, 15]) == [14]
+    assert pads([0], lengths=(5,)) == []
+
+
+def test_a_full_slot_is_not_padded() -> None:
+    assert pads([0, 2], lengths=(5, 64, 5)) == []
