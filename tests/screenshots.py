@@ -47,8 +47,12 @@ async def until(pilot: Pilot[int], what: str, condition: Callable[[], bool]) -> 
 async def picture(app: SeatrialApp, pilot: Pilot[int], size: tuple[int, int], file: Path) -> None:
     await pilot.resize_terminal(*size)
     await pilot.pause(0.3)
-    file.write_text(app.export_screenshot(title="seatrial"), encoding="utf-8")
-    terminal.note(f"{file}")
+    save(file, app.export_screenshot(title="seatrial"))
+
+
+def save(file: Path, svg: str) -> None:
+    file.write_text(svg, encoding="utf-8")
+    terminal.note(str(file))
 
 
 async def scenario(name: str, journal: Path, folder: Path, share: float) -> None:

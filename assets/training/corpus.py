@@ -158,7 +158,7 @@ class Batches:
 
     encoder: Encoder
     tokens: int
-    seed: int
+    seed: str
     weights: dict[str, float] = field(default_factory=lambda: dict(BASE_WEIGHTS))
     rng: random.Random = field(init=False)
     waiting: dict[int, list[Example]] = field(init=False)

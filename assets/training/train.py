@@ -7,6 +7,7 @@ import os
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 from assets.training.corpus import BASE_WEIGHTS, Batches, Encoder, Example, draw, text_of
+from assets.training.crew import Crew
+from assets.training.export import write_gguf
 from assets.training.model import Decoder, Shape
 from assets.training.optimizer import Optimizer
 from assets.training.tokenizer import train_tokenizer
@@ -27,7 +30,7 @@ class Recipe:
     steps: int
     shape: Shape
     work: Path
-    tokens_per_step: int = 3072
+    tokens_per_step: int = 4096
     decay_from: int = 300
     cooldown_share: float = 0.25
     prompt_loss_steps: int = 2000
@@ -93,15 +96,23 @@ def accuracy(model: Decoder, encoder: Encoder, kind: str, seed: str, count: int)
     return right / count
 
 
-def train(recipe: Recipe) -> tuple[Decoder, Tokenizer]:
-    """Run `recipe`, or the rest of it when `recipe.work` holds a checkpoint."""
-    recipe.work.mkdir(parents=True, exist_ok=True)
+def check(model: Decoder, encoder: Encoder, seed: str, crew: Crew) -> dict[str, float]:
+    """Accuracy of every kind; each worker measures its share of the kinds."""
+    mine = list(BASE_WEIGHTS)[crew.rank :: crew.size]
+    parts = crew.gather({kind: accuracy(model, encoder, kind, seed, 64) for kind in mine})
+    found = {kind: share for part in parts if isinstance(part, dict) for kind, share in part.items()}
+    return {kind: found[kind] for kind in BASE_WEIGHTS}
+
+
+def train(recipe: Recipe, crew: Crew) -> tuple[Decoder, Tokenizer]:
+    """This worker's part of `recipe`, or of the rest of it when `recipe.work` holds a checkpoint."""
+    say = partial(print, flush=True) if crew.rank == 0 else lambda *_: None
     torch.manual_seed(recipe.seed)
     tokenizer = make_tokenizer(recipe)
     encoder = Encoder(tokenizer)
     model = Decoder(recipe.shape)
     optimizer = Optimizer(model, recipe.matrix_lr, recipe.embed_lr)
-    batches = Batches(encoder, recipe.tokens_per_step, recipe.seed)
+    batches = Batches(encoder, recipe.tokens_per_step // crew.size, f"{recipe.seed}:{crew.rank}")
     step = spent_tokens = 0
     spent_s = 0.0
     saved = recipe.work / "checkpoint.pt"
@@ -109,12 +120,12 @@ def train(recipe: Recipe) -> tuple[Decoder, Tokenizer]:
         state = torch.load(saved, weights_only=False)
         model.load_state_dict(state["model"])
         optimizer.restore(state["optimizer"])
-        batches.restore(state["batches"])
+        batches.restore(state["batches"][crew.rank])
         step, spent_tokens, spent_s = state["step"], state["tokens"], state["seconds"]
-        print(f"resumed at step {step}", flush=True)
+        say(f"resumed at step {step}")
     for block in model.blocks:
         block.compile(dynamic=True)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    say(f"{sum(p.numel() for p in model.parameters()):,} parameters")
     loss_mean, begun = 0.0, time.monotonic()
     while step < recipe.steps:
         size, examples = batches.next()
@@ -130,25 +141,37 @@ def train(recipe: Recipe) -> tuple[Decoder, Tokenizer]:
         losses = F.cross_entropy(scores.float(), targets[picked], reduction="none")
         loss = losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
         loss.backward()
+        crew.average_gradients(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(recipe.factor(step))
         step += 1
-        spent_tokens += sum(len(example.ids) for example in examples)
+        spent_tokens += crew.size * sum(len(example.ids) for example in examples)
         loss_mean += (loss.item() - loss_mean) * 0.02 if step > 1 else loss.item()
         if step % 50 == 0:
             wall_s = spent_s + time.monotonic() - begun
-            print(
+            say(
                 f"step {step} loss {loss_mean:.4f} tokens {spent_tokens:,} "
-                f"{spent_tokens / wall_s:,.0f} tokens/s {wall_s:.0f} s",
-                flush=True,
+                f"{spent_tokens / wall_s:,.0f} tokens/s {wall_s:.0f} s"
             )
         if step % recipe.check_every == 0 or step == recipe.steps:
-            exact = {kind: accuracy(model, encoder, kind, f"{recipe.seed}:{step}", 64) for kind in BASE_WEIGHTS}
+            exact = check(model, encoder, f"{recipe.seed}:{step}", crew)
             for kind, base in BASE_WEIGHTS.items():
                 batches.weights[kind] = base * (0.25 + min(1.0, 4 * (1 - exact[kind])))
-            print("  exact " + " ".join(f"{kind} {share:.2f}" for kind, share in exact.items()), flush=True)
-            state = {"model": model.state_dict(), "optimizer": optimizer.state(), "batches": batches.state()}
+            say("  exact " + " ".join(f"{kind} {share:.2f}" for kind, share in exact.items()))
+            state = {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state(),
+                "batches": crew.gather(batches.state()),
+            }
             state |= {"step": step, "tokens": spent_tokens, "seconds": spent_s + time.monotonic() - begun}
-            torch.save(state, saved.with_suffix(".new"))
-            os.replace(saved.with_suffix(".new"), saved)
+            if crew.rank == 0:
+                torch.save(state, saved.with_suffix(".new"))
+                os.replace(saved.with_suffix(".new"), saved)
     return model, tokenizer
+
+
+def train_and_write(recipe: Recipe, out: Path, kind: str, crew: Crew) -> None:
+    """One worker's whole life; the first one writes the file."""
+    model, tokenizer = train(recipe, crew)
+    if crew.rank == 0:
+        write_gguf(model, tokenizer, out, kind)

@@ -29,7 +29,7 @@ LONG = {"max_tokens": 900, "ignore_eos": True}
 async def read_stream(engine: Running, **more: object) -> list[str]:
     body = {"messages": [{"role": "user", "content": "hi"}], "stream": True, **LONG, **more}
     async with engine.client.stream("POST", "/v1/chat/completions", json=body) as response:
-        return [line[6:] async for line in response.aiter_lines() if line]
+        return [line.removeprefix("data: ") async for line in response.aiter_lines() if line]
 
 
 async def all_running(engine: Running, count: int) -> None:

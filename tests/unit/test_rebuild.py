@@ -1,0 +1,94 @@
+"""A journal comes to its verdict by one road, whether the run ended, was stopped or died."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Scenario, Workload
+from scenarios.errors import JournalError
+from scenarios.journal import JournalReader, JournalWriter
+from scenarios.observation import Observation, Outcome
+from scenarios.rebuild import INSTRUMENT, SCENARIO, fired_faults, rebuild
+from scenarios.request import PlannedRequest
+from scenarios.result import GateVerdict, ResultDocument, RunInfo, Verdict
+from scenarios.tick import Event
+
+S = 1_000_000_000
+
+
+def journal(
+    path: Path, *, planned: int, observed: int, state: str, events: tuple[Event, ...] = (), worker_deaths: int = 0
+) -> Path:
+    """One request a second; the first `observed` ended well after 0.1 s."""
+    scenario = Scenario(
+        name="made",
+        about="",
+        workload=Workload(mix=(("it-ops", 1.0),)),
+        arrivals=Arrivals(kind=ArrivalKind.CONSTANT, duration_s=planned, rate=1.0),
+        gates=(GateSpec("error_rate", maximum=0.5),),
+    )
+    writer = JournalWriter(path)
+    writer.set_meta(SCENARIO, msgspec.json.encode(scenario).decode())
+    writer.set_meta(INSTRUMENT, msgspec.json.encode({"worker_deaths": worker_deaths}).decode())
+    writer.set_run(
+        RunInfo(
+            id="made", scenario="made", seed=1, plan_hash="00", target="t", model="m", started_at="", environment={},
+            state=state,
+        )
+    )  # fmt: skip
+    writer.add_plan(PlannedRequest(index=i, due_ns=i * S, path="/", body=b"", profile="it-ops") for i in range(planned))
+    writer.add_observations(
+        Observation(index=i, due_ns=i * S, sent_ns=i * S, outcome=Outcome.OK, end_ns=i * S + S // 10)
+        for i in range(observed)
+    )
+    for event in events:
+        writer.add_event(event)
+    writer.close()
+    return path
+
+
+def rebuilt(path: Path) -> ResultDocument:
+    with JournalReader(path) as reader:
+        return rebuild(reader)
+
+
+def test_a_finished_run_is_judged_on_all_of_its_requests(tmp_path: Path) -> None:
+    document = rebuilt(journal(tmp_path / "j", planned=40, observed=40, state="done"))
+    assert document.verdict is Verdict.GO
+    assert document.summary.outcomes["ok"] == 40
+
+
+def test_a_stopped_run_is_not_invalid_for_what_it_no_longer_had_to_send(tmp_path: Path) -> None:
+    stop = Event(t_s=20.0, kind="operator.stop", text="stopped")
+    document = rebuilt(journal(tmp_path / "j", planned=40, observed=20, state="interrupted", events=(stop,)))
+    assert document.summary.outcomes["unsent"] == 20
+    assert document.gates[0].verdict is GateVerdict.PASS
+    assert document.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_finished_run_with_requests_never_sent_is_invalid(tmp_path: Path) -> None:
+    document = rebuilt(journal(tmp_path / "j", planned=40, observed=38, state="done"))
+    assert document.verdict is Verdict.INVALID
+
+
+def test_a_run_whose_load_worker_died_is_invalid(tmp_path: Path) -> None:
+    document = rebuilt(journal(tmp_path / "j", planned=40, observed=40, state="done", worker_deaths=1))
+    assert document.verdict is Verdict.INVALID
+
+
+def test_a_run_that_died_before_its_plan_has_nothing_to_report(tmp_path: Path) -> None:
+    path = journal(tmp_path / "j", planned=0, observed=0, state="running")
+    with pytest.raises(JournalError, match="before its plan"):
+        rebuilt(path)
+
+
+def test_a_fault_ends_where_its_own_end_is_told() -> None:
+    events = [
+        Event(t_s=1.0, kind="fault.start", text="engine.kill"),
+        Event(t_s=2.5, kind="fault.end", text="engine.kill", recovery_s=1.5),
+        Event(t_s=9.0, kind="fault.start", text="engine.kill"),
+    ]
+    assert fired_faults(events) == (("engine.kill", 1.0, 2.5), ("engine.kill", 9.0, None))
