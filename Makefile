@@ -29,6 +29,11 @@ format: setup  ## let ruff lay out and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+model:  ## train the demo model again, from one seed (about an hour on two cores)
+	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
+	.venv-train/bin/python -m pip install -q -r assets/training/requirements.txt
+	.venv-train/bin/python -m assets.training --seed 7
+
 soak: setup  ## the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600
 

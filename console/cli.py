@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
@@ -105,6 +106,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code and never raises for what a user can cause."""
     terminal.prepare()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would fight the load workers for the cores
     try:
         code = _main(sys.argv[1:] if argv is None else argv)
     except SystemExit as stop:  # argparse: --help and usage errors

@@ -16,7 +16,7 @@ from scenarios.tick import Event, Tick
 PLAIN_EVERY_S = 5.0
 _REDRAW_EVERY_S = 0.2
 _BAR = 12
-_NOT_LOST = ("ok", "shed", "cancelled", "unsent")
+_EXPECTED = ("ok", "shed", "cancelled", "unsent")
 _GATE_GLYPH = {"pass": "✓", "fail": "✗"}
 
 
@@ -58,10 +58,10 @@ def describe(tick: Tick) -> list[str]:
         f"in flight {tick.in_flight}",
         f"ttft p95 {seconds(tick.ttft.p95)}",
     ]
-    lost = {name: count for name, count in tick.outcomes.items() if count and name not in _NOT_LOST}
+    others = {name: count for name, count in tick.outcomes.items() if count and name not in _EXPECTED}
     parts.append(f"shed {tick.outcomes.get('shed', 0)}")
-    if lost:
-        parts.append(f"lost {sum(lost.values())}")
+    if others:
+        parts.append(f"not ok {sum(others.values())}")
     if tick.gates:
         parts.append("gates " + "".join(_GATE_GLYPH.get(gate.state, "·") for gate in tick.gates))
     if tick.faults:

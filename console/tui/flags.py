@@ -55,7 +55,7 @@ def _newest(flag: Flag, cells: int) -> Line:
     room = cells - len(when) - 3
     if cells < 36:
         name = fit(f"{glyph(flag.category)} {flag.category}", room)
-        excerpt = fit(flag.excerpt, room - len(name) - 1) if room - len(name) - 1 >= 4 else ""
+        excerpt = fit(flag.excerpt.strip(), room - len(name) - 1) if room - len(name) - 1 >= 4 else ""
         return (*head, Span(name), *line((f" {excerpt}" if excerpt else "", Role.DIM)))
     name = pad(f"{glyph(flag.category)} {flag.category}", 14)
-    return (*head, Span(name), Span(f" {fit(flag.excerpt, room - 15)}", Role.DIM))
+    return (*head, Span(name), Span(f" {fit(flag.excerpt.strip(), room - 15)}", Role.DIM))

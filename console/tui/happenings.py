@@ -47,7 +47,7 @@ def _event(event: Event, cells: int) -> Line:
     text = event.text or event.kind
     if event.kind in ("fault.start", "fault.end"):
         text += " starts" if event.kind == "fault.start" else " ended"
-    elif event.kind.startswith("engine."):
+    elif event.kind.startswith("engine.") and not text.startswith("engine"):
         text = f"{event.kind.replace('.', ' ')}  {event.text}".rstrip()
     room = cells - width(head) - width(tail)
     if tail and room < 10:

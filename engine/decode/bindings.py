@@ -32,7 +32,7 @@ L = _load_bindings()
 """llama_cpp.llama_cpp; untyped."""
 
 _GPU_TYPES = (1, 2)
-_LOG_WARN, _LOG_ERROR, _LOG_CONTINUED = 2, 3, 5
+_LOG_WARN, _LOG_ERROR, _LOG_CONTINUED = 3, 4, 5  # ggml.h; llama_cpp._logger has them wrong
 _last_level = 0
 
 

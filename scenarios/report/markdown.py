@@ -71,7 +71,7 @@ def _numbers(material: Material) -> Iterator[str]:
     rows = [
         ("planned", f"{summary.planned:,} in {seconds(summary.window_s)}"),
         ("outcomes", outcomes),
-        ("goodput", share(summary.goodput)),
+        ("goodput", f"{share(summary.goodput)} {words.goodput_of(summary)}"),
         ("throughput", f"{_safe(rates)} (tokens by {_safe(summary.tokens_from)})"),
         ("recovery", _joined(words.recoveries(summary))),
         ("accuracy", _joined(words.accuracies(summary))),

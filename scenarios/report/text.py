@@ -86,7 +86,7 @@ def _numbers(document: ResultDocument, width: int) -> Iterator[str]:
     summary = document.summary
     outcomes = [f"{name} {count:,}" for name, count in summary.outcomes.items() if count]
     yield from field("Outcomes", [*outcomes, f"of {summary.planned:,} planned"], width)
-    good = [f"{share(summary.goodput)} of all planned"]
+    good = [f"{share(summary.goodput)} {words.goodput_of(summary)}"]
     if summary.goodput_rate is not None:
         good.append(f"{summary.goodput_rate:.3g} good requests/s")
     yield from field("Goodput", good, width)

@@ -20,6 +20,7 @@ GATE_ROLE = {
     GateVerdict.INVALID: "warn",
 }
 NOTHING = "n/a"
+_SELF_EXPLAINING = ("engine", "phase")
 LONGEST_TEXT = 300
 LONGEST_WHY = 800
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
@@ -150,9 +151,16 @@ def odd(summary: Summary) -> list[str]:
 
 
 def event(event: Event) -> str:
-    """What happened, with its kind."""
-    text = f"{one_line(event.kind, 40)}: {one_line(event.text, 160)}" if event.text else one_line(event.kind, 40)
+    """What happened, on one line; engine and phase events say it in their text, the others need their kind as well."""
+    kind, text = one_line(event.kind, 40), one_line(event.text, 160)
+    if not text or event.kind.partition(".")[0] not in _SELF_EXPLAINING:
+        text = f"{kind}: {text}" if text else kind
     return text if event.recovery_s is None else f"{text} (recovered after {seconds(event.recovery_s)})"
+
+
+def goodput_of(summary: Summary) -> str:
+    """What the goodput is a share of: odd probes are set aside."""
+    return "of all planned" if not summary.odd.get("probes") else "of the planned ones that are no odd probes"
 
 
 def _number(value: float | int | None) -> float | int | None:

@@ -15,7 +15,7 @@ from engine.supervisor import EngineEvent
 from engine.telemetry import describe_machine
 from scenarios.definition import FaultSpec, Scenario
 from scenarios.drift import DriftMonitor
-from scenarios.errors import HarnessError, JournalError
+from scenarios.errors import JournalError
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.metrics import ODD_PROFILE
@@ -237,7 +237,7 @@ async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, 
             await asyncio.wait([work])
             for companion in companions:
                 companion.cancel()
-    except* HarnessError as errors:
+    except BaseExceptionGroup as errors:
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]

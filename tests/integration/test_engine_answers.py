@@ -336,6 +336,8 @@ async def test_after_all_this_the_engine_is_well_and_never_restarted(engine: Run
     assert "died" not in engine.kinds
     errors = await engine.metric('seatrial_requests_total{outcome="error"}')
     assert errors == 0
+    lines = engine.supervisor.log_tail().splitlines()
+    assert all(line.startswith("seatrial-engine part=") for line in lines), "llama.cpp is noisy or something broke"
 
 
 async def test_httpx_survives(engine: Running) -> None:

@@ -44,7 +44,7 @@ def test_the_line_fits_its_width_and_leaves_out_whole_facts(width: int) -> None:
 
 def test_the_line_says_what_matters() -> None:
     line = tick_line(make_tick(), 200)
-    for part in ("due 4.0/s", "done 3.9/s", "in flight 7", "ttft p95 412 ms", "shed 2", "lost 1", "gates ✓·"):
+    for part in ("due 4.0/s", "done 3.9/s", "in flight 7", "ttft p95 412 ms", "shed 2", "not ok 1", "gates ✓·"):
         assert part in line
 
 

@@ -90,6 +90,15 @@ def test_a_document_without_gates_or_latencies_still_makes_a_report() -> None:
     assert "nothing was measured" in text
 
 
+def test_odd_probes_are_named_where_goodput_sets_them_aside() -> None:
+    document = make_document()
+    assert "93.75 % of the planned ones that are no odd probes" in render_text(material(document), "/j", 100)
+    summary = msgspec.structs.replace(document.summary, odd={"probes": 0, "correct": 0, "wrong": 0})
+    text = render_text(material(msgspec.structs.replace(document, summary=summary)), "/j", 100)
+    assert "93.75 % of all planned" in text
+    assert "Odd input" not in text
+
+
 def test_colour_only_wraps_the_same_text() -> None:
     document = make_document(Verdict.NO_GO, ALL_VERDICTS)
     marked = render_text(material(document), "/j", 80, lambda role, text: f"<{role}>{text}</{role}>")
