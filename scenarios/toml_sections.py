@@ -142,6 +142,8 @@ def _read_arrivals(top: Table) -> Arrivals | None:
     word = table.word("kind", tuple(kind.value for kind in ArrivalKind), "arrival kind", required='"poisson"')
     duration_s = table.duration("duration", required='"1m"', above=0.0, high=LONGEST_S)
     if word is None:
+        for key in ("rate", "base", "peak"):  # wrong for every kind
+            table.number(key, low=0.0, high=FASTEST)
         return None
     kind = ArrivalKind(word)
     own = ARRIVAL_KEYS[kind]

@@ -68,6 +68,7 @@ class Table:
         self._toml = toml
         self._file = file
         self._out = out
+        self._misspelt: set[str] = set()  # known keys that an unknown one was most likely meant to be
 
     def __contains__(self, key: str) -> bool:
         return key in self._data
@@ -102,6 +103,7 @@ class Table:
             where = f" in {self.label}" if self.label else ""
             home = elsewhere.get(key)
             near = nearest(key, known)
+            self._misspelt |= {near} if near else set()
             if near is None and home and home != self.label:
                 fix = f"it belongs under {home}"
             else:
@@ -112,7 +114,7 @@ class Table:
     def _take(self, key: str, required: str) -> object | None:
         """The raw value; `required` is an example to show when it is missing, empty when it may be."""
         value = self._data.get(key)
-        if value is None and required:
+        if value is None and required and key not in self._misspelt:
             where = f" in {self.label}" if self.label else ""
             self.refuse(None, f"missing key {key!r}{where}", f"add {key} = {required}")
         return None if value == UNREADABLE else value

@@ -6,12 +6,12 @@ import asyncio
 import signal
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from textual import work
 from textual.app import App
@@ -26,7 +26,7 @@ from console.tui.ask import fault_question, quit_question, stop_question, sure_q
 from console.tui.bridge import Bridge
 from console.tui.follow import PATIENCE_S, Follower, Following, newest_running
 from console.tui.help import Help
-from console.tui.messages import Frame, Launched, LaunchFailed, Nothing
+from console.tui.messages import Frame, Launched, LaunchFailed, Nothing, Sent
 from console.tui.picker import Catalogue, Picker, catalogue
 from console.tui.snapshot import Phase, Snapshot
 from console.tui.theme import DAY, NIGHT
@@ -36,13 +36,14 @@ from scenarios.journal import send_command
 from scenarios.sanitise import view
 
 Launch = Callable[[str], Path]
+HANDLED = (HarnessError, ConsoleError, sqlite3.Error, OSError)
 _ENDS = {
     Phase.FAILED: Exit.TARGET,
     Phase.INTERRUPTED: Exit.INTERRUPTED,
     Phase.GONE: Exit.INTERRUPTED,
     Phase.UNREADABLE: Exit.USAGE,
 }
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
 
 
 class SeatrialApp(App[int]):
@@ -51,8 +52,6 @@ class SeatrialApp(App[int]):
     TITLE = "seatrial"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
-
-    HANDLED: ClassVar[tuple[type[BaseException], ...]] = (HarnessError, ConsoleError, sqlite3.Error, OSError)
 
     def __init__(
         self,
@@ -198,7 +197,7 @@ class SeatrialApp(App[int]):
         self.push_screen(fault_question(own, bool(tick and tick.faults)), self._fault)
 
     def action_leave(self) -> None:
-        if self.snapshot.phase.live and self.screen is self._bridge:
+        if self.snapshot.phase.live:
             self.push_screen(quit_question(self.snapshot.short_id, self.readonly), self._leave)
         else:
             self._finish()
@@ -216,13 +215,13 @@ class SeatrialApp(App[int]):
             self.say("A run is still on; stop it first (x).", "warning")
             return
         self.say(f"Starting {name}")
-        self._start_runner(self._launch, name)
+        # A thread of its own: quitting does not wait for a launch that takes its time.
+        threading.Thread(target=self._start_runner, args=(self._launch, name), daemon=True).start()
 
-    @work(thread=True, exclusive=True, group="launch")
     def _start_runner(self, launch: Launch, name: str) -> None:
         try:
             self.post_message(Launched(launch(name)))
-        except (HarnessError, ConsoleError, OSError) as error:
+        except HANDLED as error:
             self.post_message(LaunchFailed(str(error)))
 
     def on_launched(self, message: Launched) -> None:
@@ -253,17 +252,22 @@ class SeatrialApp(App[int]):
 
     @work(thread=True, group="commands")
     def _send(self, kind: str, argument: str = "", then_exit: bool = False) -> None:
-        if self._journal is None:
-            return
-        try:
-            send_command(self._journal, kind, argument)
-        except (HarnessError, sqlite3.Error, OSError) as error:
-            self.call_from_thread(self.say, f"The command did not get through: {error}", "error")
-            return
-        if then_exit:
-            self.call_from_thread(self._finish)
+        problem = "there is no run"
+        if self._journal is not None:
+            try:
+                send_command(self._journal, kind, argument)
+                problem = ""
+            except HANDLED as error:
+                problem = str(error)
+        self.post_message(Sent(f"{kind} {argument}".rstrip(), problem, then_exit))
+
+    def on_sent(self, message: Sent) -> None:
+        if message.problem:
+            self.say(f"The command did not get through: {message.problem}", "error")
+        elif message.then_exit:
+            self._finish()
         else:
-            self.call_from_thread(self.say, f"Asked the run: {kind} {argument}".rstrip())
+            self.say(f"Asked the run: {message.what}")
 
     def say(self, words: str, severity: str = "information") -> None:
         """A short notice; never markup."""

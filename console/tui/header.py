@@ -64,7 +64,7 @@ def _middle(snapshot: Snapshot, wide: bool, roomy: bool) -> Line:
     if tick is not None:
         parts.append(("   " if wide else "  ", Role.TEXT))
         parts.append((f"{clock(max(tick.t_s, 0.0))} / {clock(tick.duration_s)}", Role.TEXT))
-        if roomy and snapshot.phase is Phase.RUNNING and not snapshot.quiet_s:
+        if roomy and not snapshot.paused and snapshot.phase is Phase.RUNNING and not snapshot.quiet_s:
             parts.append((f"   {clock(max(tick.duration_s - tick.t_s, 0.0))} left", Role.DIM))
     return line(*parts)
 

@@ -39,3 +39,13 @@ class LaunchFailed(Message, bubble=False):
 
 class Nothing(Message, bubble=False):
     """There is no run to attach to: time to pick a scenario."""
+
+
+class Sent(Message, bubble=False):
+    """A command has been written to the journal, or not: then `problem` says why."""
+
+    def __init__(self, what: str, problem: str, then_exit: bool) -> None:
+        super().__init__()
+        self.what = what
+        self.problem = problem
+        self.then_exit = then_exit

@@ -77,6 +77,8 @@ class Picker(Screen[str]):
         self.app.call_from_thread(self._fill, entries)
 
     def _fill(self, entries: Sequence[Entry]) -> None:
+        if not self.is_attached:  # left before the catalogue was read
+            return
         self._entries = entries
         names = self.query_one(OptionList)
         cross = "x " if self._ascii else "✗ "

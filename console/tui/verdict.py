@@ -39,14 +39,15 @@ def lines(snapshot: Snapshot, cells: int, ascii_only: bool) -> list[Line]:
     big = bigword.rows(document.verdict.value)
     fits = not ascii_only and len(big[0]) + 8 <= cells
     out = [line((row, role)) for row in big] if fits else []
-    out += [EMPTY] * fits + [
-        line((word, role), ("   scenario ", Role.DIM), document.run.scenario, ("   run ", Role.DIM), snapshot.run_id)
+    identity = (("   scenario ", Role.DIM), document.run.scenario, ("   run ", Role.DIM), snapshot.run_id)
+    hints = [
+        line(("report ", Role.DIM), (f"seatrial report {snapshot.short_id}", Role.ACCENT)),
+        line(("evidence ", Role.DIM), (f"seatrial show {snapshot.short_id}", Role.ACCENT)),
+        line(("exit code ", Role.DIM), f"{int(exit_of(document))}"),
     ]
-    out += [EMPTY, *wrap(document.why, cells, 4), EMPTY, *_summary(document, cells), EMPTY]
-    out += _table(document.gates, cells)
-    out += [EMPTY, line(("report    ", Role.DIM), (f"seatrial report {snapshot.short_id}", Role.ACCENT))]
-    out += [line(("evidence  ", Role.DIM), (f"seatrial show {snapshot.short_id}", Role.ACCENT))]
-    return [*out, line(("exit code ", Role.DIM), f"{int(exit_of(document))}", (" when you quit", Role.DIM))]
+    out += [line((word, role), *identity), EMPTY, *wrap(document.why, cells, 4), EMPTY]
+    out += [*_summary(document, cells), *flow(hints, cells, 3, "   "), EMPTY]
+    return out + _table(document.gates, cells)
 
 
 def _summary(document: ResultDocument, cells: int) -> list[Line]:

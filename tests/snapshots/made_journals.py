@@ -187,7 +187,7 @@ def fill(writer: JournalWriter, made: Made) -> None:
     if made.pid is not None:
         writer.set_meta("runner_pid", str(made.pid))
     add(writer, made.ticks)
-    now = made.ticks[-1].t_s if made.ticks else -0.5
+    now = made.ticks[-1].t_s if made.ticks else -0.1
     for event in made.events:
         if event.t_s <= now:
             writer.add_event(event)

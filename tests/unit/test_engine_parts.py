@@ -224,3 +224,15 @@ def test_any_value_of_a_known_field_is_taken_or_refused_by_name(field: str, valu
     assert refused is None or (refused.param or field).startswith(field)
     assert 0 <= sampling.seed < 0xFFFFFFFF
     assert sampling.top_k >= 1
+
+
+def test_only_the_bindings_touch_llama_cpp() -> None:
+    root = Path(__file__).resolve().parents[2]
+    files = [path for package in ("engine", "scenarios", "console") for path in (root / package).rglob("*.py")]
+    touching = [
+        str(path.relative_to(root))
+        for path in files
+        if any(mark in path.read_text() for mark in ("import llama_cpp", "from llama_cpp", '("llama_cpp'))
+    ]
+    # bootstrap.py tries the import in a child process of its own, to see whether the installation works.
+    assert sorted(set(touching) - {"engine/bootstrap.py"}) == ["engine/decode/bindings.py"]

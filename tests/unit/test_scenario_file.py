@@ -460,3 +460,10 @@ def test_one_changed_line_never_leaves_the_reader_without_words(number: int, noi
 def test_the_nearest_name_is_found_across_case_and_underscores() -> None:
     assert nearest("Support_Chat", ("support-chat", "odd")) == "support-chat"
     assert nearest("zzzzz", ("support-chat", "odd")) is None
+
+
+def test_a_misspelt_key_is_one_mistake_and_not_also_a_missing_one() -> None:
+    text = 'name = "x"\n[workload]\nprofil = "it-ops"\n[arrivals]\nkind = "spikey"\npeak = -2\nduration = "9s"\n'
+    with pytest.raises(DefinitionErrors) as caught:
+        parse_scenario(text, "x.toml")
+    assert [mistake.line for mistake in caught.value.mistakes] == [3, 5, 6]

@@ -381,14 +381,23 @@ async def test_it_fits_when_the_terminal_is_resized(tmp_path: Path) -> None:
         assert isinstance(app.screen.query_one("#small"), Static)
 
 
-async def test_a_signal_ends_it_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+async def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals, code: int) -> None:
     app = app_on(tmp_path, write(tmp_path, CASES["mid-run"]()))
     async with app.run_test(size=SIZE) as pilot:
         await attached(pilot)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         await until(pilot, lambda: app._exit)
-    assert app.return_code == 143
-    assert not asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    assert app.return_code == code
+    assert not asyncio.get_running_loop().remove_signal_handler(number)
+
+
+async def test_leaving_from_the_picker_asks_about_a_live_run_too(tmp_path: Path) -> None:
+    app = app_on(tmp_path, write(tmp_path, CASES["mid-run"]()))
+    async with app.run_test(size=SIZE) as pilot:
+        await attached(pilot)
+        await pilot.press("s", "q")
+        assert isinstance(app.screen, Ask)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
