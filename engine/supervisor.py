@@ -108,7 +108,7 @@ class EngineSupervisor:
             raise StartError(f"the log {self._log_path} cannot be opened", "Choose another path") from error
         self._stopping = False
         self._problem = ""
-        self._set(EngineState.STARTING, "starting", str(self._config.model))
+        self._set(EngineState.STARTING, "starting", self._config.name)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._supervise(ready), name="engine-supervisor")
         try:

@@ -44,7 +44,7 @@ class Picker(Screen[str]):
 
     HORIZONTAL_BREAKPOINTS = WIDTHS
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "start", "Start", id="picker.start", priority=True),
+        Binding("enter", "start", "Start", id="picker.start", priority=True, key_display="enter"),
         Binding("escape", "back", "Back", id="picker.back"),
         Binding("question_mark", "app.help", "Help", id="picker.help", key_display="?"),
         Binding("q", "app.leave", "Quit", id="picker.quit"),
@@ -96,14 +96,15 @@ class Picker(Screen[str]):
     def on_option_list_option_selected(self) -> None:
         self.action_start()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._may_start if action == "start" else True
+
     def action_start(self) -> None:
         entry = self._entry()
         if entry is None:
             return
         if entry.scenario is None:
             self.notify("That scenario has a mistake; the panel says which.", severity="warning", markup=False)
-        elif not self._may_start:
-            self.notify("This console starts no runs.", severity="warning", markup=False)
         else:
             self.dismiss(entry.name)
 

@@ -42,8 +42,8 @@ class Llama:
             layers = 0
         model_params = L.llama_model_default_params()
         model_params.n_gpu_layers = layers
-        # Repacked weights use one kernel for a lone column and another for several, with other rounding; and in the
-        # their AMX kernel crashes on Q8_0 at the first batch of several tokens (0.3.36 on a virtual Xeon, gdb: in
+        # Repacked weights use one kernel for a lone column and another for several, with other rounding; and their AMX
+        # kernel crashes on Q8_0 at the first batch of several tokens (0.3.36, a virtual Xeon, in
         # ggml_backend_amx_mul_mat).
         model_params.use_extra_bufts = False
         self._model = L.llama_model_load_from_file(os.fsencode(path), model_params)
