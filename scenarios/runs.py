@@ -38,7 +38,7 @@ def new_run_id() -> str:
     """Sortable by time to 4 ms, and short enough at its end to be said aloud."""
     second, fraction = divmod(time.time_ns(), 1_000_000_000)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(second))
-    return f"{stamp}-{fraction * 256 // 1_000_000_000:02x}{secrets.token_hex(1)}"
+    return f"{stamp}-{fraction * 256 // 1_000_000_000:02x}{secrets.token_hex(2)}"
 
 
 def journal_path(directory: Path, run_id: str) -> Path:

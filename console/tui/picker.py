@@ -105,7 +105,7 @@ class Picker(Screen[str]):
             return
         if entry.scenario is None:
             self.notify("That scenario has a mistake; the panel says which.", severity="warning", markup=False)
-        else:
+        elif self._may_start:
             self.dismiss(entry.name)
 
     def action_back(self) -> None:

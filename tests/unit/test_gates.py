@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -282,17 +281,6 @@ def test_live_states_are_those_of_the_judgement() -> None:
     gates = [GateSpec(metric="goodput", minimum=0.9), GateSpec(metric="engine.restarts", maximum=1)]
     live, restarts = so_far(gates, {}, {"goodput": (99, 100)}, {"engine.restarts": 2.0})
     assert (live.state, live.measured, restarts.state) == ("pass", 0.99, "fail")
-
-
-def test_live_gates_cost_little_however_many_samples_there_are() -> None:
-    sketch = LogSketch()
-    sketch.add_many(np.random.default_rng(1).exponential(size=1_000_000))
-    gates = [p95(0.8), GateSpec(metric="goodput", minimum=0.9)] * 10
-    so_far(gates, {"ttft_s": sketch}, {"goodput": (900_000, 1_000_000)}, {})
-    begun = time.process_time()
-    for _ in range(10):
-        so_far(gates, {"ttft_s": sketch}, {"goodput": (900_000, 1_000_000)}, {})
-    assert (time.process_time() - begun) / 10 < 0.02
 
 
 def test_nobody_turned_away_means_that_nobody_waited_to_be_told_so() -> None:

@@ -86,4 +86,4 @@ def test_an_empty_directory_says_how_to_make_a_run(tmp_path: Path) -> None:
 def test_run_ids_sort_by_time_and_differ() -> None:
     ids = {new_run_id() for _ in range(50)}
     assert len(ids) == 50
-    assert all(len(run_id) == 20 for run_id in ids)
+    assert all(len(run_id) == 22 for run_id in ids)

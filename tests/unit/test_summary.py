@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import Any
 
 import pytest
@@ -204,27 +203,3 @@ def test_the_order_of_observations_and_the_numbering_of_the_plan_change_nothing(
     assert list(columns.index) == [request.index for request in requests]
     again = summarise(requests, observations, [], [], context())
     assert (again.outcomes, again.goodput, again.itl_s) == (straight.outcomes, straight.goodput, straight.itl_s)
-
-
-def test_two_hundred_thousand_observations_take_less_than_two_seconds() -> None:
-    n = 200_000
-    requests = [PlannedRequest(index=i, due_ns=i * MS, path="/", body=b"", profile="it-ops") for i in range(n)]
-    events = tuple(range(0, 8 * MS, MS))
-    observations = [
-        Observation(
-            index=i,
-            due_ns=i * MS,
-            outcome=Outcome.OK,
-            sent_ns=i * MS,
-            first_ns=i * MS + 5 * MS,
-            last_ns=i * MS + 12 * MS,
-            end_ns=i * MS + 12 * MS,
-            completion_tokens=8,
-            event_ns=events,
-        )
-        for i in range(n)
-    ]
-    begun = time.process_time()
-    summary = summarise(requests, observations, [], [], context())
-    assert summary.itl_s.n == 7 * n
-    assert time.process_time() - begun < 2.0
