@@ -37,7 +37,7 @@ CREATE TABLE command (id INTEGER PRIMARY KEY, sent_at TEXT NOT NULL, kind TEXT N
 
 
 class Command(msgspec.Struct, frozen=True):
-    """What an operator asked for: `kind` is "stop", "fault" (argument: fault kind) or "end-faults"."""
+    """What an operator asked for: `kind` is "stop" or "fault" (argument: fault kind)."""
 
     id: int
     kind: str

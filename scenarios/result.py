@@ -54,7 +54,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     started_at: str  # ISO 8601, UTC
     environment: dict[str, str | int | float | bool | None]
-    state: str = "done"  # "done" | "interrupted" | "running": what the journal says
+    state: str = "done"  # "running" | "done" | "interrupted" | "failed": what the journal says
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):

@@ -194,7 +194,7 @@ class SeatrialApp(App[int]):
     def action_fault(self) -> None:
         tick = self.snapshot.tick
         own = tick is None or tick.engine.state != "external"
-        self.push_screen(fault_question(own, bool(tick and tick.faults)), self._fault)
+        self.push_screen(fault_question(own), self._fault)
 
     def action_leave(self) -> None:
         if self.snapshot.phase.live:
@@ -231,9 +231,7 @@ class SeatrialApp(App[int]):
         self.say(f"The run did not start: {message.why}", "error")
 
     def _fault(self, what: str | None) -> None:
-        if what == "end-faults":
-            self._send("end-faults")
-        elif what:
+        if what:
             self.push_screen(sure_question(what), partial(self._inject, what))
 
     def _inject(self, what: str, sure: str | None) -> None:

@@ -75,20 +75,15 @@ def quit_question(run: str, readonly: bool) -> Ask:
     return Ask("Quit", f"Run {run} is still on.", [a for a in answers if a.value != "stop" or not readonly])
 
 
-def fault_question(own_engine: bool, fault_on: bool) -> Ask:
+def fault_question(own_engine: bool) -> Ask:
     """Which fault to inject now."""
-    end = [Answer("e", "end-faults", "end every fault that is on")]
     kill = [Answer("k", "engine.kill", "engine.kill: kill the engine process")]
     return Ask(
         "Inject a fault",
         "The fault goes into the journal, and the run is judged with it."
         if own_engine
         else "This target is not ours: engine.kill needs the embedded engine.",
-        [
-            Answer("esc", "", "none"),
-            *(kill if own_engine else []),
-            *(end if fault_on else []),
-        ],
+        [Answer("esc", "", "none"), *(kill if own_engine else [])],
     )
 
 

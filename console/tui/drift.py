@@ -17,7 +17,7 @@ def draw(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> Drawing
         return Drawing((line((text, Role.DIM)),), "Drift")
     head = _numbers(sample_now, cells)
     chart = _chart(snapshot, cells, rows - len(head), ascii_only)
-    return Drawing(tuple(head + chart)[:rows], "Drift", "▲ ALARM" if sample_now.alarm else "✓ steady")
+    return Drawing(tuple(head + chart)[:rows], "Drift", _word(sample_now))
 
 
 def _numbers(drift: DriftSample, cells: int) -> list[Line]:
@@ -25,7 +25,7 @@ def _numbers(drift: DriftSample, cells: int) -> list[Line]:
     score = NONE if drift.score is None else f"{drift.score:.2f}"
     before, now = drift.accuracy_reference, drift.accuracy_recent
     worse = before is not None and now is not None and now < before - 0.05
-    alarm = ("▲ ALARM", Role.BAD) if drift.alarm else ("✓ steady", Role.GOOD)
+    role = Role.BAD if drift.alarm else Role.DIM if drift.score is None else Role.GOOD
     accuracy = line(
         ("accuracy ", Role.DIM),
         percent(before),
@@ -36,11 +36,15 @@ def _numbers(drift: DriftSample, cells: int) -> list[Line]:
     chips = [
         line(("score ", Role.FIRST), (score, Role.STRONG)),
         line(("p ", Role.DIM), p_value),
-        *([line(alarm)] if cells >= 30 else []),
+        *([line((_word(drift), role))] if cells >= 30 else []),
         accuracy,
         line(("era B ", Role.DIM), percent(drift.era_b_share), (" %", Role.DIM)),
     ]
     return flow(chips, cells, 3, "   " if cells >= 36 else "  ")
+
+
+def _word(drift: DriftSample) -> str:
+    return "▲ ALARM" if drift.alarm else "○ too little yet" if drift.score is None else "✓ steady"
 
 
 def _chart(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> list[Line]:

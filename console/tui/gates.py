@@ -53,7 +53,8 @@ def draw(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> Drawing
     gap = 3
     each = (cells - gap * (columns - 1)) // columns
     state_cells = 10 if snapshot.document is None else 16
-    name_cells = max(min(each - state_cells - 11 - 14, max(cell_len(gate.name) for gate in gates) + 2), 8)
+    bound_cells = min(max(cell_len(gate.bound) for gate in gates), 22) + 2
+    name_cells = max(min(each - state_cells - 11 - bound_cells, max(cell_len(gate.name) for gate in gates) + 2), 8)
     out: list[Line] = []
     for y in range(min(deep, rows)):
         spans: Line = EMPTY
@@ -63,7 +64,7 @@ def draw(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> Drawing
                 spans = (
                     *spans,
                     *((Span(" " * gap),) if x else ()),
-                    *pad_line(_gate(gates[index], state_cells, name_cells), each),
+                    *pad_line(_gate(gates[index], state_cells, name_cells, bound_cells), each),
                 )
         out.append(spans)
     if deep > rows > 0:
@@ -75,11 +76,11 @@ def _columns(cells: int) -> int:
     return 2 if cells >= 100 else 1
 
 
-def _gate(gate: Row, state_cells: int, name_cells: int) -> Line:
+def _gate(gate: Row, state_cells: int, name_cells: int, bound_cells: int) -> Line:
     word, role = WORDS.get(gate.state, (f"○ {gate.state}", Role.DIM))
     return (
         Span(pad(word, state_cells), role),
         Span(pad(gate.name, name_cells)),
         Span(f"{number(gate.measured):>10} ", Role.STRONG),
-        Span(pad(f"  {gate.bound}", 14), Role.DIM),
+        Span(pad(f"  {gate.bound}", bound_cells), Role.DIM),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -14,7 +15,7 @@ from console.exits import exit_of
 from console.tui import bigword
 from console.tui.gates import WORDS
 from console.tui.header import VERDICTS
-from console.tui.paint import EMPTY, Drawing, Line, Role, Span, flow, line, pad, wrap
+from console.tui.paint import EMPTY, Drawing, Line, Role, Span, fit, flow, line, pad, wrap
 from console.tui.panel import Panel
 from console.tui.snapshot import Snapshot
 from console.tui.units import number, percent, seconds, whole
@@ -66,8 +67,10 @@ def _table(gates: tuple[GateResult, ...], cells: int) -> list[Line]:
     if not gates:
         return [line(("this scenario has no gates", Role.DIM))]
     spanned, state_cells = cells >= 70, 16 if cells >= 70 else 10
-    name_cells = min(max(cells - (state_cells + 10 + 14 + (18 if spanned else 0)), 10), 48)
-    head = f"{'':<{state_cells}}{'gate':<{name_cells}}{'measured':>10}   {'bound':<11}{'interval' if spanned else ''}"
+    bound_cells = max(min(max(cell_len(gate.bound) for gate in gates), 18) + 2, 10)
+    name_cells = min(max(cells - (state_cells + 13 + bound_cells + (18 if spanned else 0)), 10), 48)
+    last = "interval" if spanned else ""
+    head = f"{'':<{state_cells}}{'gate':<{name_cells}}{'measured':>10}   {'bound':<{bound_cells}}{last}"
     out = [line((head.rstrip(), Role.DIM))]
     for gate in gates:
         word, role = WORDS.get(gate.verdict.value, (gate.verdict.value, Role.DIM))
@@ -76,7 +79,7 @@ def _table(gates: tuple[GateResult, ...], cells: int) -> list[Line]:
                 Span(pad(word, state_cells), role),
                 Span(pad(gate.name or gate.metric, name_cells)),
                 Span(f"{number(gate.measured):>10}   ", Role.STRONG),
-                Span(pad(gate.bound, 11)),
+                Span(pad(fit(gate.bound, bound_cells - 1), bound_cells)),
                 *((Span(_interval(gate), Role.DIM),) if spanned else ()),
             )
         )

@@ -137,7 +137,7 @@ class Trial:
             self._t0_ns = time.monotonic_ns() + int(LEAD_S * NS)
             pool.start(self._t0_ns)
             self._phase = "running"
-            self._emit("phase.run", f"{len(plan.requests)} requests, plan {plan.hash[:16]}", None)
+            self._emit("phase.run", f"{len(plan.requests)} requests, plan {plan.hash[:16]}", None, at_s=0.0)
             await _beside(self._receive(pool, plan), self._faults.follow(self._scenario.faults), self._obey_stop(pool))
         finally:
             await pool.close()
@@ -204,8 +204,8 @@ class Trial:
         self._journal.commit()
         self._on_tick(tick)
 
-    def _emit(self, kind: str, text: str, recovery_s: float | None) -> None:
-        event = Event(t_s=self._now_s(), kind=kind, text=text, recovery_s=recovery_s)
+    def _emit(self, kind: str, text: str, recovery_s: float | None, at_s: float | None = None) -> None:
+        event = Event(t_s=self._now_s() if at_s is None else at_s, kind=kind, text=text, recovery_s=recovery_s)
         self._journal.add_event(event)
         self._on_event(event)
 

@@ -107,7 +107,7 @@ def test_the_consoles_commands_get_through_while_the_runner_writes(tmp_path: Pat
     def send() -> None:
         try:
             for _ in range(20):
-                send_command(writer.path, "end-faults")
+                send_command(writer.path, "fault", "engine.kill")
         except Exception as error:  # noqa: BLE001 - handed to the test's own thread
             failures.append(error)
 

@@ -199,15 +199,6 @@ async def test_a_fault_is_injected_after_a_confirmation(tmp_path: Path) -> None:
         await until(pilot, lambda: commands(journal) == [("fault", "engine.kill")])
 
 
-async def test_a_fault_that_is_on_can_be_ended(tmp_path: Path) -> None:
-    journal = write(tmp_path, CASES["fault"]())
-    app = app_on(tmp_path, journal)
-    async with app.run_test(size=SIZE) as pilot:
-        await attached(pilot)
-        await pilot.press("f", "e")
-        await until(pilot, lambda: commands(journal) == [("end-faults", "")])
-
-
 async def test_an_outside_target_cannot_be_killed(tmp_path: Path) -> None:
     journal = write(tmp_path, CASES["nothing"]())
     app = app_on(tmp_path, journal)
