@@ -7,6 +7,8 @@ step instead of once an operation.
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +53,9 @@ def _enter(rank: int, size: int, meeting: str, work: Callable[[Crew], None]) -> 
 
 
 def run_crew(size: int, folder: Path, work: Callable[[Crew], None]) -> None:
-    """Run `work` in `size` processes that meet over a file in `folder`; it must be picklable."""
+    """Run `work` in `size` processes that meet over a file in `folder`; it must be picklable. They end with this one."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder.mkdir(parents=True, exist_ok=True)
     meeting = folder / f"meeting-{os.getpid()}"
     meeting.unlink(missing_ok=True)
-    mp.spawn(_enter, args=(size, str(meeting.resolve()), work), nprocs=size)
+    mp.spawn(_enter, args=(size, str(meeting.resolve()), work), nprocs=size, daemon=True)

@@ -167,7 +167,7 @@ class App:
         await request.reply(200, msgspec.json.encode(self._card()))
 
     def _check_model(self, name: str | None) -> None:
-        if name and name != self._config.name:
+        if name is not None and name != self._config.name:
             raise BadRequest(
                 404,
                 f"The model {name[:100]!r} is not served here; {self._config.name!r} is.",

@@ -80,6 +80,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if size > Limits.header_bytes:
             self._refuse(431, f"The request head is larger than {Limits.header_bytes} bytes.", "headers_too_large")
             return
+        hosts = sum(name == b"host" for name, _value in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._refuse(400, "A request names exactly one Host (RFC 9112, 3.2).", "malformed_http")
+            return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

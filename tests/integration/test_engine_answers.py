@@ -211,6 +211,7 @@ BAD: list[tuple[str, dict[str, Any], int, str | None]] = [
     ("tools", {**ASK, "tools": [{"type": "function"}]}, 400, "tools"),
     ("json schema", {**ASK, "response_format": {"type": "json_object"}}, 400, "response_format"),
     ("unknown model", {**ASK, "model": "gpt-9"}, 404, "model"),
+    ("empty model name", {**ASK, "model": ""}, 404, "model"),
 ]
 
 
@@ -280,6 +281,8 @@ SOCKET: list[tuple[str, bytes, tuple[int, ...]]] = [
     ("tls hello", bytes.fromhex("1603010200010001fc0303") + b"\0" * 40, (400,)),
     ("lower-case method", b"post / http/1.1\r\n\r\n", (400,)),
     ("http 9", b"GET /health HTTP/9.9\r\nHost: x\r\n\r\n", (400, 505)),
+    ("two hosts", b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", (400,)),
+    ("no host", b"GET /health HTTP/1.1\r\n\r\n", (400,)),
     ("http 1.0", b"GET /health HTTP/1.0\r\n\r\n", (200,)),
     ("endless header", b"GET /health HTTP/1.1\r\nX: " + b"a" * 200_000 + b"\r\n\r\n", (431,)),
     ("many headers", b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * 20_000 + b"\r\n", (431,)),
