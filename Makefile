@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 .PHONY: help setup run test lint format soak model screenshots clean
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## make .venv and build llama.cpp once (about two minutes on two cores)
 	@command -v $(PYTHON) >/dev/null || { echo "seatrial: $(PYTHON) not found; install Python 3.11 or newer" >&2; exit 2; }

@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 from console import terminal
 from console.errors import ConsoleError
@@ -44,9 +45,15 @@ Handler = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse in this project's error shape: what happened; what to do."""
+    """argparse in this project's error shape: what happened; what to do. Options are written out in full.
 
-    def error(self, message: str) -> None:  # type: ignore[override]
+    An option that may be cut short could never be told from a new one that begins alike.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
         terminal.say(f"{message}; `{self.prog} --help` shows what there is")
         raise SystemExit(Exit.USAGE)
 
@@ -97,7 +104,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     from console.options import refuse_misplaced
 
     parser = build_parser(set(argv) & COMMANDS.keys())
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.prog = f"seatrial {args.command}" if args.command else parser.prog
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if args.command is not None:
         refuse_misplaced(parser, args)
     return args

@@ -167,7 +167,7 @@ def _check(part: Path, expected: _Expected) -> None:
 
 def _shown(chunks: Iterator[bytes], name: str, done: int, total: int | None) -> Iterator[bytes]:
     """The chunks as they are, with progress on stderr: rewritten for a person, every ten seconds for a log."""
-    person = terminal.interactive(sys.stderr)
+    person = terminal.redraws(sys.stderr)
     every, told = (0.2 if person else 10.0), 0.0
     for chunk in chunks:
         yield chunk

@@ -48,7 +48,10 @@ def make_launcher(args: argparse.Namespace, directory: Path, target: str | None,
 
 
 def start(command: list[str], directory: Path, run_id: str) -> Path:
-    """Run `command` detached, its output in the run's folder; wait for the journal or the child's death."""
+    """Run `command` detached, its output in the run's folder; wait for the journal or the child's death.
+
+    Ctrl-C while waiting ends the child too: it has a session of its own, and nobody would know that it goes on.
+    """
     folder = directory / run_id
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / LOG_NAME
@@ -64,12 +67,16 @@ def start(command: list[str], directory: Path, run_id: str) -> Path:
     threading.Thread(target=child.wait, daemon=True, name=f"reaper of {run_id}").start()
     journal = journal_path(directory, run_id)
     give_up_at = time.monotonic() + _PATIENCE_S
-    while not readable(journal):
-        if child.poll() is not None and not readable(journal):
-            raise LaunchError(_explain(log, f"the run ended with exit code {child.returncode} before it began"))
-        if time.monotonic() > give_up_at:
-            raise LaunchError(_explain(log, f"the run wrote no journal in {_PATIENCE_S:g} s; it may still come up"))
-        time.sleep(_POLL_S)
+    try:
+        while not readable(journal):
+            if child.poll() is not None and not readable(journal):
+                raise LaunchError(_explain(log, f"the run ended with exit code {child.returncode} before it began"))
+            if time.monotonic() > give_up_at:
+                raise LaunchError(_explain(log, f"the run wrote no journal in {_PATIENCE_S:g} s; it may still come up"))
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        child.terminate()
+        raise
     return journal
 
 

@@ -53,4 +53,14 @@ def is_alive(journal: Path) -> bool:
 def _has_process(journal: Path) -> bool:
     with JournalReader(journal) as reader:
         text = reader.meta("runner_pid") or ""
-    return text.isdecimal() and psutil.pid_exists(int(text))
+    return text.isdecimal() and running(int(text))
+
+
+def running(pid: int) -> bool:
+    """Whether a process of that number is at work; one that has ended and waits for its parent is not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True

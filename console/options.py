@@ -79,7 +79,7 @@ def add_plain(parser: argparse.ArgumentParser, prefix: str = "") -> None:
         "--plain",
         dest=f"{prefix}plain",
         action="store_true",
-        help="no colour, no rewritten line, no screen: plain lines only (NO_COLOR is heeded too)",
+        help="no colour, no rewritten line, no screen: plain lines only (NO_COLOR takes away the colour alone)",
     )
 
 

@@ -15,6 +15,10 @@ def check_writable(option: str, path: Path | None) -> None:
         return
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder; give the name of a file in it")
+    if _is_special(path):
+        if not os.access(path, os.W_OK):
+            raise UsageError(f"{option} {path} cannot be written (Permission denied); choose another place")
+        return
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {path.absolute().parent}; create it first")
     try:
@@ -38,10 +42,16 @@ def check_outputs(**paths: Path | None) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Write beside `path`, then rename: a reader sees the old file or the whole new one.
 
+    A device or a pipe (/dev/stdout, /dev/null) is written to and never replaced; a link keeps leading to its file.
+
     Raises:
         OSError: the disk is full or the folder is gone; nothing is left behind.
     """
-    parent = path.absolute().parent
+    if _is_special(path):
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return
+    path = path.resolve()
+    parent = path.parent
     handle, part = tempfile.mkstemp(dir=parent, prefix=f".{path.name}.")
     try:
         with open(handle, "w", encoding="utf-8", newline="\n") as file:
@@ -52,6 +62,10 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()
 
 
 def _umask() -> int:

@@ -29,9 +29,9 @@ class Progress(Protocol):
 
 
 def choose(plain: bool, stream: IO[str] | None = None) -> Progress:
-    """The rewritten line when a person watches stderr and did not ask for --plain."""
+    """The rewritten line when a person watches stderr on a terminal that can, and did not ask for --plain."""
     stream = stream or sys.stderr
-    if terminal.interactive(stream) and not plain:
+    if terminal.redraws(stream) and not plain:
         return LineProgress(stream)
     return PlainProgress(stream)
 

@@ -51,7 +51,8 @@ def load_key(path: Path | None) -> None:
         mode = path.stat().st_mode
         lines = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--api-key-file {path} cannot be read ({error}); give a text file with the key") from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"--api-key-file {path} cannot be read ({why}); give a text file with the key") from error
     if len(lines) != 1 or not lines[0].isascii():
         raise UsageError(f"--api-key-file {path} holds {len(lines)} words; it should hold the key and nothing else")
     if mode & 0o077:

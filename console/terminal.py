@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sys
 from typing import IO
@@ -12,16 +14,23 @@ _ASCII = str.maketrans(
         "✓": "+", "✗": "x", "≈": "~", "≤": "<=", "≥": ">=", "·": "-", "—": "-", "…": "...", "→": "->",
         "█": "#", "▉": "#", "▊": "#", "▋": "#", "▌": "#", "▍": "#", "▎": "#", "▏": " ", "░": ".",
         "▁": "_", "▂": "_", "▃": "_", "▄": "=", "▅": "=", "▆": "=", "▇": "#", "│": "|", "└": "+", "─": "-", "┬": "+",
-        "×": "x", "⚠": "!", "–": "-",
+        "×": "x", "⚠": "!", "–": "-", "µ": "u",
     }
 )  # fmt: skip
 
 _LONGEST = 20_000
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _SGR = {"good": "32", "bad": "31", "warn": "33", "info": "36", "dim": "2", "strong": "1"}
 
 
 def prepare() -> None:
-    """Make both streams take any text: what their encoding lacks is escaped, never an error."""
+    """Make the streams usable: a closed one becomes the null device, and what an encoding lacks is escaped.
+
+    A closed stream's descriptor must be taken: the next file opened would get it, and the journal would be "stdout".
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -69,6 +78,13 @@ def emit(text: str) -> bool:
     return True
 
 
+def emit_json(text: str) -> bool:
+    """Write JSON to stdout as data: what its encoding cannot be trusted with becomes an escape of JSON's own."""
+    if not encodes(sys.stdout):
+        text = _NOT_ASCII.sub(lambda match: json.dumps(match.group())[1:-1], text)
+    return emit(text)
+
+
 def note(text: str) -> None:
     """One line of talk on stderr, without a prefix; silent when stderr has gone away."""
     try:
@@ -95,11 +111,14 @@ def interactive(stream: IO[str]) -> bool:
         return False
 
 
+def redraws(stream: IO[str]) -> bool:
+    """Whether a person sits at a terminal that can take back what it has shown; TERM=dumb says that it cannot."""
+    return interactive(stream) and os.environ.get("TERM") != "dumb"
+
+
 def colourful(stream: IO[str], plain: bool) -> bool:
     """Colour only for a person who did not decline it (https://no-color.org)."""
-    if plain or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return interactive(stream)
+    return redraws(stream) and not plain and not os.environ.get("NO_COLOR")
 
 
 def paint(role: str, text: str) -> str:

@@ -50,7 +50,7 @@ def tell(material: Material, journal: Path, args: argparse.Namespace) -> Exit:
 def show(material: Material, journal: Path, args: argparse.Namespace) -> None:
     """The document on stdout: exactly one JSON document with --json, else the table for people."""
     if args.json:
-        terminal.emit(render_json(material.document))
+        terminal.emit_json(render_json(material.document))
         return
     paint = terminal.paint if terminal.colourful(sys.stdout, args.plain) else terminal.no_paint
     option = "" if args.runs_dir is None else f" --runs-dir {shlex.quote(str(args.runs_dir))}"

@@ -30,8 +30,11 @@ def main() -> int:
     except (ConfigError, OSError) as error:
         log("api", "bad_config", error=str(error))
         return 2
-    if config.nice:
+    try:
         os.nice(config.nice)
+    except PermissionError as error:
+        log("api", "bad_config", error=f"nice: {config.nice} asks for more than this user may ({error.strerror})")
+        return 2
     child = spawn_decode(config)
     from engine.api.server import serve  # 0.3 s of imports, during which the model loads
 

@@ -187,9 +187,9 @@ class Setup:
         return devices
 
     def make_venv(self) -> None:
-        """Keep an environment of this Python that works; else make it anew."""
+        """Keep an environment of this Python that works and was made at this path; else make it anew."""
         test = "import pip, sys; sys.exit(sys.implementation.cache_tag != sys.argv[1])"
-        if self.python.exists() and quiet(str(self.python), "-c", test, sys.implementation.cache_tag):
+        if self.in_place() and quiet(str(self.python), "-c", test, sys.implementation.cache_tag):
             return
         if (self.venv / "pyvenv.cfg").exists():
             shutil.rmtree(self.venv)
@@ -197,6 +197,13 @@ class Setup:
         make = [self.uv, "venv", "--seed", "--python", base] if self.uv else [base, "-m", "venv"]
         say(f"Making {self.venv.name} with {'uv' if self.uv else 'venv'}")
         logged([*make, str(self.venv)], "Making the environment")
+
+    def in_place(self) -> bool:
+        """Whether the environment's scripts start its own Python: in a moved or copied tree they start the old one."""
+        try:
+            return str(self.venv / "bin") in (self.venv / "bin" / "pip").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
 
     def build(self, backend: Backend, why: str) -> None:
         """llama-cpp-python from source, only the part that is used. Its dependencies come with the project."""

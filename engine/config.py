@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import msgspec
@@ -14,8 +14,6 @@ from engine.errors import ConfigError
 DEMO_MODEL = Path(__file__).resolve().parents[1] / "assets" / "models" / "seatrial-demo.gguf"
 """The model that ships with Seatrial; what is served when no other is named."""
 
-DEMO_MODEL = Path(__file__).resolve().parents[1] / "assets" / "models" / "seatrial-demo.gguf"
-"""The small model that comes with Seatrial."""
 MAX_SEQUENCES = 256
 """llama.cpp's LLAMA_MAX_SEQ."""
 
@@ -91,9 +89,9 @@ class EngineConfig:
 
     def validate(self) -> EngineConfig:
         """Raise ConfigError naming the first wrong field and its fix; else return self."""
-        if not self.model.is_file():
-            raise ConfigError("model", f"no file at {self.model}", "give the path of a GGUF file")
         try:
+            if not self.model.is_file():
+                raise ConfigError("model", f"no file at {self.model}", "give the path of a GGUF file")
             with self.model.open("rb") as file:
                 magic = file.read(4)
         except OSError as error:
@@ -129,10 +127,6 @@ class EngineConfig:
             return msgspec.convert(raw, EngineConfig, dec_hook=lambda kind, value: kind(value))
         except (msgspec.MsgspecError, TypeError) as error:
             raise ConfigError("config", f"not the engine's configuration ({error})", "write it with to_json") from error
-
-    def with_port(self, port: int) -> EngineConfig:
-        """The same settings on another port."""
-        return replace(self, port=port)
 
 
 _BOUNDS: tuple[tuple[str, float, float, str], ...] = (

@@ -9,7 +9,7 @@ LONGEST_PAUSE_S = 2.0
 
 
 class RestartBudget:
-    """Allows `limit` deaths within `window_s`; each further death in the window doubles the pause before a restart."""
+    """Gives up at the `limit`th death within `window_s`; each death before it doubles the pause before a restart."""
 
     def __init__(self, limit: int, window_s: float) -> None:
         self.limit = limit

@@ -23,6 +23,7 @@ import msgspec
 
 from engine.config import EngineConfig
 from engine.errors import ConfigError, StartError
+from engine.listening import bind
 from engine.logfile import LogFile
 from engine.restarts import RestartBudget
 
@@ -56,9 +57,7 @@ class _Message(msgspec.Struct):
 
     kind: str
     detail: str
-    t_ns: int
     pids: dict[str, int] | None = None
-    port: int = 0
 
 
 class EngineSupervisor:
@@ -150,13 +149,14 @@ class EngineSupervisor:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        if self._task is not None:
+        task = self._task
+        if task is not None:
             try:
                 async with asyncio.timeout(2.0):
-                    await self._task
+                    await task
             except TimeoutError:
-                self._task.cancel()
-                await asyncio.gather(self._task, return_exceptions=True)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
             self._task = None
         was_running = self.state is not EngineState.STOPPED
         self._pids = {}
@@ -170,17 +170,12 @@ class EngineSupervisor:
 
     def _bind(self) -> socket.socket:
         config = self._config
-        sock = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            sock.bind((config.host, config.port))
-            sock.listen(512)
+            return bind(config)
         except OSError as error:
-            sock.close()
             raise StartError(
                 f"cannot listen on {config.host}:{config.port} ({error.strerror})", "Use port 0 for a free one"
             ) from error
-        return sock
 
     def _close_files(self) -> None:
         if self._sock is not None:
@@ -193,7 +188,7 @@ class EngineSupervisor:
     async def _supervise(self, ready: asyncio.Future[None]) -> None:
         """Run one API process after the other until stopped or given up."""
         budget = RestartBudget(self._config.max_restarts, self._config.restart_window_s)
-        while True:
+        while not self._stopping:
             try:
                 await self._spawn()
                 code = await self._attend(ready)
@@ -201,7 +196,7 @@ class EngineSupervisor:
                 self._problem, code = f"the engine's process cannot be started: {error}", -1
             self._pids = {}
             if self._stopping:
-                return
+                break
             if not ready.done():
                 why = self._problem or f"the engine ended with code {code} while starting"
                 ready.set_exception(StartError(why, ""))
@@ -217,6 +212,8 @@ class EngineSupervisor:
                 return
             self._set(EngineState.STARTING, "restarting", f"API process, after {pause_s:g} s")
             await asyncio.sleep(pause_s)
+        if not ready.done():
+            ready.set_exception(StartError("the engine was stopped while it was starting", "Start it again"))
 
     async def _spawn(self) -> None:
         if self._sock is None or self._log is None:
@@ -238,7 +235,9 @@ class EngineSupervisor:
         )
         self._pids = {"api": process.pid}
         self._heard_s = time.monotonic()
-        if process.stdin is not None:
+        if self._stopping:  # while the process was being made: `stop` has not seen it
+            process.kill()
+        elif process.stdin is not None:
             process.stdin.write(self._config.to_json() + b"\n")
 
     async def _attend(self, ready: asyncio.Future[None]) -> int:
@@ -252,6 +251,9 @@ class EngineSupervisor:
                 self._heard_s = time.monotonic()
                 self._hear(msgspec.json.decode(line, type=_Message), ready)
             return await process.wait()
+        except (ValueError, msgspec.MsgspecError) as error:
+            self._problem = f"it wrote what is no message ({error}); it was killed"
+            return -1
         finally:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)

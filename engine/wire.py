@@ -65,7 +65,6 @@ class ModelFacts(msgspec.Struct, frozen=True):
     slots: int
     device: str
     gpu_layers: int
-    prefill_chunk: int
     longest_token_bytes: int
     chat_template: str
     bos: str
@@ -74,11 +73,10 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, tag="hello", array_like=True, frozen=True):
-    """Frame: the model is loaded. step_limit_s: a step slower than this is a hang."""
+    """Frame: the model is loaded. slowest_step_s: how long the largest step took, to tell a slow model from a hang."""
 
     facts: ModelFacts
     pid: int
-    load_s: float
     slowest_step_s: float
 
 

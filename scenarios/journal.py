@@ -11,6 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -46,8 +47,27 @@ class Command(msgspec.Struct, frozen=True):
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=5.0)
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, also where nobody can.
+
+    Write-ahead logging wants a `-shm` file beside the journal even to read it. Where none can be made, a journal
+    without a `-wal` is whole and cannot change, and is read as it lies there.
+    """
+    try:
+        return _connect(path, "ro")
+    except sqlite3.OperationalError as error:
+        nowhere_to_write = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if not nowhere_to_write or path.with_name(path.name + "-wal").exists():
+            raise
+        return _connect(path, "ro&immutable=1")
 
 
 def _create(path: Path) -> None:
@@ -119,11 +139,18 @@ class JournalWriter:
 
     def take_commands(self, after: int) -> list[Command]:
         """Commands with an id above `after`, oldest first."""
-        rows = self._db.execute("SELECT id, kind, argument FROM command WHERE id > ? ORDER BY id", (after,)).fetchall()
+        query = "SELECT id, kind, argument FROM command WHERE id > ? ORDER BY id"
+        try:
+            rows = self._db.execute(query, (after,)).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: cannot read the commands in the journal ({error})") from error
         return [Command(*row) for row in rows]
 
     def commit(self) -> None:
-        """Write everything gathered so far, all of it or nothing."""
+        """Write everything gathered so far, all of it or nothing.
+
+        Raises JournalError; what was gathered is kept then, and tried again by the next commit.
+        """
         if not self._pending:
             return
         try:
@@ -138,8 +165,11 @@ class JournalWriter:
         self._pending.clear()
 
     def close(self) -> None:
-        self.commit()
-        self._db.close()
+        """Commit what is left and let go of the file, also where that commit fails."""
+        try:
+            self.commit()
+        finally:
+            self._db.close()
 
 
 class JournalReader:
@@ -153,7 +183,7 @@ class JournalReader:
             raise JournalError(f"{path}: no journal there; `seatrial runs` lists the runs")
         self.path = path
         try:
-            self._db = _connect(path, "ro")
+            self._db = _connect_reader(path)
         except sqlite3.DatabaseError as error:
             raise JournalError(f"{path}: not a readable journal ({error})") from error
         try:
@@ -244,12 +274,9 @@ class JournalReader:
 
 def send_command(path: Path, kind: str, argument: str = "") -> None:
     """Ask the run behind the journal at `path` for something; the row stays as the audit trail."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
-        db = _connect(path, "rw")
+        with closing(_connect(path, "rw")) as db:
+            db.execute("INSERT INTO command (sent_at, kind, argument) VALUES (?, ?, ?)", (now, kind, argument))
     except sqlite3.DatabaseError as error:
         raise JournalError(f"{path}: cannot write a command ({error})") from error
-    try:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        db.execute("INSERT INTO command (sent_at, kind, argument) VALUES (?, ?, ?)", (now, kind, argument))
-    finally:
-        db.close()

@@ -50,7 +50,6 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     correct: bool | None = None  # None: no expectation, or it did not end well
-    drift_era: str = "A"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,11 +36,15 @@ class Plan:
 def make_plan(scenario: Scenario, seed: int, model: str | None = None) -> Plan:
     """The plan of a run; the same arguments give the same plan, byte for byte.
 
-    `model` is put into every payload, for targets that need a name. Raises DefinitionErrors for a negative seed.
+    `model` is put into every payload, for targets that need a name. Raises DefinitionErrors for a negative seed, and
+    where chance or a low rate leaves the plan without a request.
     """
     if seed < 0:
         raise DefinitionErrors((Mistake("--seed", 0, f"{seed} is negative", "give a whole number from 0 up"),))
     due = due_times_ns(scenario.arrivals, _bits(seed, _ARRIVALS)).tolist()
+    if not due:
+        what = f"not one request comes due in {scenario.arrivals.duration_s:g} s"
+        raise DefinitionErrors((Mistake(scenario.name, 0, what, "raise --rate or --duration"),))
     profiles = _profiles(scenario, seed, len(due))
     chances = uniforms(_bits(seed, _ERA), len(due)).tolist()
     odd = odd_order(seed, profiles.count(ODD_PROFILE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -19,6 +20,7 @@ from scenarios.verdict import conclude
 
 NS = 1_000_000_000
 SCENARIO, INSTRUMENT, DRIFT = "scenario", "instrument", "drift"  # keys in the journal's meta table
+PHASE_DONE = "phase.done"  # the event that the document is followed by
 
 Facts = dict[str, float | int | bool | str | None]
 
@@ -43,7 +45,8 @@ def rebuild(reader: JournalReader) -> ResultDocument:
     columns = columns_of(requests, observations, tuple(reader.judged()), tuple(reader.findings()))
     instrument = _facts(reader, INSTRUMENT)
     ours = run.environment.get("engine_ours") is True
-    events = [event for _, event in reader.events()]
+    # What comes after the document (the engine being stopped, a fault cut short) must not change it.
+    events = list(takewhile(lambda event: event.kind != PHASE_DONE, (event for _, event in reader.events())))
     context = SummaryContext(
         slo=scenario.slo,
         arrivals=scenario.arrivals,
@@ -54,7 +57,7 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         ours=ours,
     )
     horizon_s = _stopped_at(events, reader.last_tick()) if interrupted else None
-    error = instrument_error(instrument, observations, horizon_s)
+    error = instrument_error(instrument, _lost_share(requests, observations, horizon_s))
     gates = judge(scenario.gates, samples_of(columns, context, error, interrupted))
     verdict, why = conclude(gates, interrupted)
     return ResultDocument(verdict=verdict, why=why, run=run, summary=summarise_columns(columns, context), gates=gates)
@@ -73,25 +76,39 @@ def fired_faults(events: Sequence[Event]) -> tuple[FiredFault, ...]:
     return tuple(fired)
 
 
-def instrument_error(
-    facts: Mapping[str, object], observations: Sequence[Observation], horizon_s: float | None
-) -> InstrumentError:
-    """The harness's own error by the facts it journalled; what came due after `horizon_s` was not owed."""
+def instrument_error(facts: Mapping[str, object], lost_share: float) -> InstrumentError:
+    """The harness's own error by the facts it journalled, and the share of requests that it lost."""
 
     def number(name: str) -> float | None:
         value = facts.get(name)
         return float(value) if isinstance(value, (int, float)) else None
 
-    owed = [one for one in observations if horizon_s is None or one.due_ns < horizon_s * NS]
-    unsent = sum(observation.outcome is Outcome.UNSENT for observation in owed)
     return InstrumentError(
         send_lag_p99_s=number("send_lag_p99_s"),
         loop_lag_p99_s=number("loop_lag_p99_s"),
         noise_floor_s=number("noise_floor_p99_s"),
         steal=number("steal"),
-        unsent_share=unsent / max(1, len(owed)),
+        lost_share=lost_share,
         worker_died=bool(number("worker_deaths")),
     )
+
+
+def _lost_share(
+    requests: Sequence[PlannedRequest], observations: Sequence[Observation], horizon_s: float | None
+) -> float:
+    """Requests that the harness owed and never sent or gave up, of those it owed.
+
+    `horizon_s`: when the run was ended early, None for a whole one. What came due later was not owed, and what was cut
+    off there is no loss; in a whole run only a probe that hangs up on purpose is cancelled rightly.
+    """
+    owed = [one for one in observations if horizon_s is None or one.due_ns < horizon_s * NS]
+    hang_ups = {request.index for request in requests if request.hang_up_after_s > 0}
+    lost = sum(
+        one.outcome is Outcome.UNSENT
+        or (horizon_s is None and one.outcome is Outcome.CANCELLED and one.index not in hang_ups)
+        for one in owed
+    )
+    return lost / max(1, len(owed))
 
 
 def _all_accounted(

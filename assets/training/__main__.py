@@ -18,7 +18,8 @@ def main() -> None:
     """Parse, train, export."""
     parser = argparse.ArgumentParser(prog="python -m assets.training", description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--focus-steps", type=int, default=1000, help="a last phase on what is learned last")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread; part of the recipe")
     parser.add_argument(
         "--work", type=Path, default=Path("build/training"), help="checkpoints; a killed run goes on from here"
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--type", choices=sorted(KINDS), default="q8_0", help="how the matrices are stored")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     args = parser.parse_args()
-    recipe = Recipe(seed=args.seed, steps=args.steps, shape=Shape(), work=args.work)
+    recipe = Recipe(seed=args.seed, steps=args.steps, focus_steps=args.focus_steps, shape=Shape(), work=args.work)
     args.work.mkdir(parents=True, exist_ok=True)
     make_tokenizer(recipe)
     run_crew(args.workers, args.work, partial(train_and_write, recipe, args.out, args.type))

@@ -31,6 +31,12 @@ BASE_WEIGHTS: Mapping[str, float] = {
     "bare": 0.02,
     "odd": 0.02,
 }
+# The last phase: half of it is the two cases that are learned last.
+FOCUS_WEIGHTS: Mapping[str, float] = {
+    **{kind: weight / 2 for kind, weight in BASE_WEIGHTS.items()},
+    "country match": 0.3,
+    "order lookup": 0.3,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,22 @@ def bare(rng: random.Random) -> Task:
             return without_record(task)
 
 
+def country_match(rng: random.Random) -> Task:
+    """A payment whose answer turns on whether two countries are the same."""
+    while True:
+        task = PROFILES["fraud-triage"].sample(rng, Era.A)
+        if task.segment in {"ordinary", "travel", "stolen-card"}:
+            return task
+
+
+def order_lookup(rng: random.Random) -> Task:
+    """A question for one of several orders in the record."""
+    while True:
+        task = SupportChat(long_share=0.0).sample(rng, Era.A)
+        if task.segment == "status" and task.messages[0].content.count("; order") > 0:
+            return task
+
+
 def draw(rng: random.Random, kind: str) -> Task:
     """One training task of that kind."""
     match kind:
@@ -94,6 +116,10 @@ def draw(rng: random.Random, kind: str) -> Task:
             return injection(rng)
         case "bare":
             return bare(rng)
+        case "country match":
+            return country_match(rng)
+        case "order lookup":
+            return order_lookup(rng)
         case "echo":
             return echo(rng)
         case "odd":

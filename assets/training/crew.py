@@ -53,7 +53,7 @@ def _enter(rank: int, size: int, meeting: str, work: Callable[[Crew], None]) -> 
 
 
 def run_crew(size: int, folder: Path, work: Callable[[Crew], None]) -> None:
-    """Run `work` in `size` processes that meet over a file in `folder`; it must be picklable. They end with this one."""
+    """Run `work` in `size` processes that meet over a file in `folder`; it must be picklable."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder.mkdir(parents=True, exist_ok=True)
     meeting = folder / f"meeting-{os.getpid()}"

@@ -93,7 +93,7 @@ def main() -> None:
     """Parse, measure, print the table; exit 1 if a profile misses its bar."""
     parser = argparse.ArgumentParser(prog="python -m assets.training.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="with or without /v1")
-    parser.add_argument("--model", default="seatrial-demo")
+    parser.add_argument("--model", default="", help="default: the first that the server names")
     parser.add_argument("--count", type=int, default=400, help="tasks per profile and era")
     parser.add_argument("--seed", default="evaluate")
     parser.add_argument("--parallel", type=int, default=4)
@@ -106,7 +106,8 @@ def main() -> None:
     shares: dict[tuple[str, str], float] = {}
     with httpx.Client(base_url=base, headers=headers, timeout=120) as client:
         try:
-            for row in measure(client, args.model, args.seed, args.count, args.parallel):
+            model = args.model or client.get("/models").raise_for_status().json()["data"][0]["id"]
+            for row in measure(client, model, args.seed, args.count, args.parallel):
                 shares[row.name, row.era] = row.share
                 lines.append(f"| {' | '.join(row.cells())} |")
                 worst = ", ".join(f"{segment} {n}" for segment, n in row.missed.most_common(4))

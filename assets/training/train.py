@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-from assets.training.corpus import BASE_WEIGHTS, Batches, Encoder, Example, draw, text_of
+from assets.training.corpus import BASE_WEIGHTS, FOCUS_WEIGHTS, Batches, Encoder, Example, draw, text_of
 from assets.training.crew import Crew
 from assets.training.export import write_gguf
 from assets.training.model import Decoder, Shape
@@ -24,10 +24,14 @@ from assets.training.tokenizer import train_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides the result; `work` holds the checkpoint and is not part of it."""
+    """Everything that decides the result; `work` holds the checkpoint and is not part of it.
+
+    `steps` on the whole mix are followed by `focus_steps` on what is learned last.
+    """
 
     seed: int
     steps: int
+    focus_steps: int
     shape: Shape
     work: Path
     tokens_per_step: int = 4096
@@ -37,10 +41,14 @@ class Recipe:
     prompt_loss_weight: float = 0.5
     matrix_lr: float = 0.01
     embed_lr: float = 2e-3
+    focus_factor: float = 0.25
     check_every: int = 200
 
     def factor(self, step: int) -> float:
         """Learning rate at `step` relative to its peak: up, down with the root of the step, then in a line to 0."""
+        if step >= self.steps:
+            again = step - self.steps
+            return self.focus_factor * min((again + 1) / 60, 1.0) * (1 - again / self.focus_steps)
         slow = min((step + 1) / 60, 1.0, (self.decay_from / (step + 1)) ** 0.5)
         return slow * min(1.0, (self.steps - step) / max(1.0, self.steps * self.cooldown_share))
 
@@ -98,10 +106,10 @@ def accuracy(model: Decoder, encoder: Encoder, kind: str, seed: str, count: int)
 
 def check(model: Decoder, encoder: Encoder, seed: str, crew: Crew) -> dict[str, float]:
     """Accuracy of every kind; each worker measures its share of the kinds."""
-    mine = list(BASE_WEIGHTS)[crew.rank :: crew.size]
+    mine = list(FOCUS_WEIGHTS)[crew.rank :: crew.size]
     parts = crew.gather({kind: accuracy(model, encoder, kind, seed, 64) for kind in mine})
     found = {kind: share for part in parts if isinstance(part, dict) for kind, share in part.items()}
-    return {kind: found[kind] for kind in BASE_WEIGHTS}
+    return {kind: found[kind] for kind in FOCUS_WEIGHTS}
 
 
 def train(recipe: Recipe, crew: Crew) -> tuple[Decoder, Tokenizer]:
@@ -127,7 +135,12 @@ def train(recipe: Recipe, crew: Crew) -> tuple[Decoder, Tokenizer]:
         block.compile(dynamic=True)
     say(f"{sum(p.numel() for p in model.parameters()):,} parameters")
     loss_mean, begun = 0.0, time.monotonic()
-    while step < recipe.steps:
+    while step < recipe.steps + recipe.focus_steps:
+        if step and step % recipe.check_every == 0:
+            exact = check(model, encoder, f"{recipe.seed}:{step}", crew)
+            say("  exact " + " ".join(f"{kind} {share:.2f}" for kind, share in exact.items()))
+            for kind, base in (BASE_WEIGHTS if step < recipe.steps else FOCUS_WEIGHTS).items():
+                batches.weights[kind] = base * (0.25 + min(1.0, 4 * (1 - exact[kind])))
         size, examples = batches.next()
         tokens, mask = pad(examples, size)
         targets = tokens[:, 1:]
@@ -153,11 +166,7 @@ def train(recipe: Recipe, crew: Crew) -> tuple[Decoder, Tokenizer]:
                 f"step {step} loss {loss_mean:.4f} tokens {spent_tokens:,} "
                 f"{spent_tokens / wall_s:,.0f} tokens/s {wall_s:.0f} s"
             )
-        if step % recipe.check_every == 0 or step == recipe.steps:
-            exact = check(model, encoder, f"{recipe.seed}:{step}", crew)
-            for kind, base in BASE_WEIGHTS.items():
-                batches.weights[kind] = base * (0.25 + min(1.0, 4 * (1 - exact[kind])))
-            say("  exact " + " ".join(f"{kind} {share:.2f}" for kind, share in exact.items()))
+        if step % recipe.check_every == 0:
             state = {
                 "model": model.state_dict(),
                 "optimizer": optimizer.state(),

@@ -55,7 +55,7 @@ def handle(args: argparse.Namespace) -> int:
     failed = any(check.status == "fail" for check in found)
     if args.json:
         rows = [{"name": c.name, "status": c.status.value, "found": c.found, "fix": c.fix} for c in found]
-        terminal.emit(to_json({"ok": not failed, "checks": rows}))
+        terminal.emit_json(to_json({"ok": not failed, "checks": rows}))
     return Exit.TARGET if failed else Exit.GO
 
 
@@ -104,7 +104,7 @@ async def _engine(model: str | None) -> Check:
             await supervisor.start()
             ready_s = time.monotonic() - begun
             body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8, "model": path.stem}
-            async with httpx.AsyncClient(timeout=30.0) as http:
+            async with httpx.AsyncClient(timeout=30.0, trust_env=False) as http:  # loopback: no proxy
                 (await http.post(f"{supervisor.url}/v1/chat/completions", json=body)).raise_for_status()
         except EngineError as error:
             first = (str(error).splitlines() or ["no message"])[0]

@@ -54,8 +54,9 @@ def handle(args: argparse.Namespace) -> int:
         rows = _rows(reader, args.redact, every_token=kind == "jsonl")
         lines = _csv(rows, args.redact) if kind == "csv" else _jsonl(rows)
         if args.output is None:
+            write = sys.stdout.write if kind == "csv" else terminal.emit_json
             for line in lines:
-                sys.stdout.write(line)
+                write(line)
             sys.stdout.flush()
             return Exit.GO
         try:

@@ -31,7 +31,7 @@ def handle(args: argparse.Namespace) -> int:
     entries = list_runs(directory)
     rows = [_row(entry) for entry in entries]
     if args.json:
-        terminal.emit(to_json({"runs": rows}))
+        terminal.emit_json(to_json({"runs": rows}))
         return Exit.GO
     if not rows:
         terminal.say(f"no runs in {directory}; `seatrial run SCENARIO` makes one")
@@ -69,7 +69,8 @@ def _table(rows: list[dict[str, object]], plain: bool) -> str:
     paint = terminal.paint if terminal.colourful(sys.stdout, plain) else terminal.no_paint
     width = terminal.width(sys.stdout) if terminal.interactive(sys.stdout) else 1000
     scenarios = max(8, *(cells(one_line(str(row["scenario"] or ""), 30)) for row in rows))
-    head = f"{pad('verdict', 16)}{pad('run', 22)}{pad('started (UTC)', 18)}{pad('scenario', scenarios)}  target"
+    ids = max(20, *(cells(str(row["id"])) for row in rows)) + 2
+    head = f"{pad('verdict', 16)}{pad('run', ids)}{pad('started (UTC)', 18)}{pad('scenario', scenarios)}  target"
     lines = [cut(head, width)]
     for row in rows:
         if row["verdict"] and row["state"] != "interrupted":
@@ -78,7 +79,7 @@ def _table(rows: list[dict[str, object]], plain: bool) -> str:
         else:
             role, word = "dim", f"· {row['state']}"
         started = one_line(str(row["started_at"] or ""), 20)[:16].replace("T", " ")
-        rest = f"{pad(str(row['id']), 22)}{pad(started, 18)}"
+        rest = f"{pad(str(row['id']), ids)}{pad(started, 18)}"
         if row["problem"]:
             rest += one_line(str(row["problem"]), 200)
         else:

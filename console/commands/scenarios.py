@@ -70,7 +70,7 @@ def _list(args: argparse.Namespace) -> int:
     found = [find_scenario(name) for name in catalogue.names()]
     if args.json:
         rows = [{"name": s.name, "about": s.about, "duration_s": s.arrivals.duration_s} for s in found]
-        terminal.emit(to_json({"scenarios": rows}))
+        terminal.emit_json(to_json({"scenarios": rows}))
         return Exit.GO
     lines = []
     longest = max((cells(s.name) for s in found), default=0)
@@ -98,7 +98,7 @@ def _check(args: argparse.Namespace) -> int:
             mistakes.append({"line": mistake.line, "what": mistake.what, "fix": mistake.fix})
             lines.append(view(str(mistake), 1000))
     if args.json:
-        terminal.emit(to_json({"file": args.scenario, "ok": scenario is not None, "mistakes": mistakes}))
+        terminal.emit_json(to_json({"file": args.scenario, "ok": scenario is not None, "mistakes": mistakes}))
     else:
         terminal.emit("".join(f"{line}\n" for line in lines))
     if scenario is None:
@@ -120,5 +120,8 @@ def _show(args: argparse.Namespace) -> int:
     plan = make_plan(scenario, args.seed)
     due_s = [request.due_ns / 1e9 for request in plan.requests]
     facts = outline(scenario, args.seed, plan.hash, due_s)
-    terminal.emit(to_json(facts) if args.json else outline_text(facts, due_s, terminal.width(sys.stdout)))
+    if args.json:
+        terminal.emit_json(to_json(facts))
+    else:
+        terminal.emit(outline_text(facts, due_s, terminal.width(sys.stdout)))
     return Exit.GO

@@ -19,7 +19,7 @@ def handle(args: argparse.Namespace) -> int:
     trial = options.console_options(args)
     if trial.readonly and trial.start is not None:
         raise UsageError("--readonly starts nothing; leave out --start, or --readonly")
-    screen = terminal.interactive(sys.stdin) and terminal.interactive(sys.stdout) and not trial.plain
+    screen = terminal.interactive(sys.stdin) and terminal.redraws(sys.stdout) and not trial.plain
     if not screen:
         return _headless(trial)
     from console.launch import make_launcher
@@ -45,14 +45,17 @@ def open_console(directory: Path, journal: Path | None, launch: Launch, *, reado
 
 def _say_what_is_left(journal: Path) -> None:
     """The screen is gone; one line says what became of the run that it showed."""
+    from console.liveness import is_alive
     from scenarios.journal import JournalReader
 
     with JournalReader(journal) as reader:
         document, run_id = reader.document(), reader.run().id
-    if document is None:
-        terminal.note(f"run {run_id} is not over; `seatrial watch {run_id}` shows it again")
-    else:
+    if document is not None:
         terminal.note(f"run {run_id}: {document.verdict.value}; `seatrial show {run_id}` has the evidence")
+    elif is_alive(journal):
+        terminal.note(f"run {run_id} is still at work; `seatrial watch {run_id}` comes back to it")
+    else:
+        terminal.note(f"run {run_id} did not reach its end; `seatrial report {run_id}` shows what was committed")
 
 
 def default_launcher(directory: Path) -> Launch:

@@ -40,7 +40,7 @@ def handle(args: argparse.Namespace) -> int:
 
     directory = runs_dir(args.runs_dir).absolute()
     journal = find_run(directory, args.run)
-    screen = terminal.interactive(sys.stdin) and terminal.interactive(sys.stdout)
+    screen = terminal.interactive(sys.stdin) and terminal.redraws(sys.stdout)
     if screen and not args.plain and not args.json:
         from console.commands.start import default_launcher, open_console
 

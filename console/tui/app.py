@@ -21,6 +21,7 @@ from textual.screen import Screen
 from console import terminal
 from console.errors import ConsoleError
 from console.exits import Exit, exit_of
+from console.launch import Launch
 from console.tui import clean
 from console.tui.ask import fault_question, quit_question, stop_question, sure_question
 from console.tui.bridge import Bridge
@@ -35,12 +36,11 @@ from scenarios.errors import HarnessError
 from scenarios.journal import send_command
 from scenarios.sanitise import view
 
-Launch = Callable[[str], Path]
 HANDLED = (HarnessError, ConsoleError, sqlite3.Error, OSError)
 _ENDS = {
     Phase.FAILED: Exit.TARGET,
     Phase.INTERRUPTED: Exit.INTERRUPTED,
-    Phase.GONE: Exit.INTERRUPTED,
+    Phase.GONE: Exit.INCONCLUSIVE,
     Phase.UNREADABLE: Exit.USAGE,
 }
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
@@ -76,6 +76,7 @@ class SeatrialApp(App[int]):
         self._source = 0
         self.snapshot = Snapshot()  # the newest state known
         self._held: Snapshot | None = None  # what the view shows while it is paused
+        self._launching = False
         self.register_theme(NIGHT)
         self.register_theme(DAY)
         self.theme = NIGHT.name
@@ -161,7 +162,7 @@ class SeatrialApp(App[int]):
         if action in ("fault", "stop"):
             return False if self.readonly else True if live else None
         if action == "pause":
-            return True if live else None
+            return True if live or self._held is not None else None
         if action == "verdict":
             return self.snapshot.document is not None
         return not (action == "pick" and self.readonly)
@@ -211,9 +212,10 @@ class SeatrialApp(App[int]):
     def _start(self, name: str | None) -> None:
         if not name or self._launch is None:
             return
-        if self.snapshot.phase.live or self.snapshot.phase is Phase.OPENING:
+        if self._launching or self.snapshot.phase.live or self.snapshot.phase is Phase.OPENING:
             self.say("A run is still on; stop it first (x).", "warning")
             return
+        self._launching = True
         self.say(f"Starting {name}")
         # A thread of its own: quitting does not wait for a launch that takes its time.
         threading.Thread(target=self._start_runner, args=(self._launch, name), daemon=True).start()
@@ -225,9 +227,11 @@ class SeatrialApp(App[int]):
             self.post_message(LaunchFailed(str(error)))
 
     def on_launched(self, message: Launched) -> None:
+        self._launching = False
         self.follow(message.journal, PATIENCE_S)
 
     def on_launch_failed(self, message: LaunchFailed) -> None:
+        self._launching = False
         self.say(f"The run did not start: {message.why}", "error")
 
     def _fault(self, what: str | None) -> None:
@@ -293,7 +297,7 @@ def run_console(runs_dir: Path, journal: Path | None, launch: Launch | None, rea
     app = SeatrialApp(runs_dir, journal, launch, readonly)
     result = app.run()
     code = result if result is not None else app.return_code or 0
-    if app.snapshot.phase.live:
+    if app.snapshot.phase.live and app._journal != journal:  # of the run it was opened on, the caller tells
         run = app.snapshot.run_id
-        terminal.note(f"run {app.snapshot.short_id} goes on; `seatrial watch {run}` comes back to it")
+        terminal.note(f"run {app.snapshot.short_id} is still at work; `seatrial watch {run}` comes back to it")
     return code

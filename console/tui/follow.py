@@ -12,9 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import psutil
 
-from console.liveness import LOCK_NAME, is_alive
+from console.liveness import is_alive
 from console.tui import clean
 from console.tui.snapshot import Band, Flag, Phase, Point, Snapshot, extend, mark_active, mark_event, phase_of
 from scenarios.errors import JournalError
@@ -33,26 +32,6 @@ FLAGS = 40
 UNREADABLE = (JournalError, sqlite3.Error, msgspec.MsgspecError, OSError)
 
 
-def running(pid: int) -> bool:
-    """Whether a process of that number is at work; one that has ended and waits for its parent is not."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
-
-
-def runner_alive(journal: Path, pid: int | None) -> bool:
-    """Whether the runner behind a journal is at work: its process is there, and the run's lock is held if it has one.
-
-    The lock tells a runner from another process that has got its number since.
-    """
-    if pid is None or not running(pid):
-        return False
-    return is_alive(journal) if (journal.parent / LOCK_NAME).exists() else True
-
-
 class Follower:
     """All that is known of one run, brought up to date by `read`. Use it from one thread only."""
 
@@ -62,7 +41,7 @@ class Follower:
         *,
         patience_s: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
-        alive: Callable[[Path, int | None], bool] = runner_alive,
+        alive: Callable[[Path], bool] = is_alive,
     ) -> None:
         self.path = path
         self._monotonic = monotonic
@@ -156,11 +135,9 @@ class Follower:
         quiet = self._monotonic() - self._news
         if not phase.live or quiet <= QUIET_S:
             return phase, 0
-        pid = _pid(reader)
-        if phase is Phase.STOPPING and not self._alive(self.path, pid):
-            return Phase.INTERRUPTED, 0
-        if pid is not None and not self._alive(self.path, pid):
-            return Phase.GONE, 0
+        has_begun = reader.meta("runner_pid") is not None
+        if (phase is Phase.STOPPING or has_begun) and not self._alive(self.path):
+            return Phase.INTERRUPTED if phase is Phase.STOPPING else Phase.GONE, 0
         return phase, int(quiet)
 
     def _flag(self, reader: JournalReader, finding: Finding) -> Flag:
@@ -172,11 +149,6 @@ class Follower:
         return clean.record(
             Flag(self._due[finding.index], finding.category, finding.severity, finding.where, finding.excerpt)
         )
-
-
-def _pid(reader: JournalReader) -> int | None:
-    text = reader.meta("runner_pid") or ""
-    return int(text) if text.isdecimal() else None
 
 
 def _document(reader: JournalReader) -> ResultDocument | None:
@@ -216,7 +188,7 @@ def newest_running(runs_dir: Path) -> Path | None:
     for entry in list_runs(runs_dir):
         if entry.info is None or entry.info.state != "running" or entry.document is not None:
             continue
-        with suppress(*UNREADABLE), JournalReader(entry.path) as reader:
-            if runner_alive(entry.path, _pid(reader)):
+        with suppress(*UNREADABLE):
+            if is_alive(entry.path):
                 return entry.path
     return None

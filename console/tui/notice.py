@@ -7,9 +7,14 @@ from console.tui.snapshot import Phase, Snapshot
 
 
 def notice(snapshot: Snapshot, cells: int, rows: int) -> list[Line]:
-    """The whole of it in lines, for a panel that has nothing else to show; none while there are numbers."""
+    """The whole of it in lines, for a panel that has nothing else to show; none while there are numbers.
+
+    A run that failed before it sent anything has a tick, but only zeros in it.
+    """
     text, role = words(snapshot)
-    return wrap(text, cells, max(min(rows, 8), 1), role) if text and snapshot.tick is None else []
+    tick = snapshot.tick
+    numbers = tick is not None and (tick.sent > 0 or snapshot.phase is not Phase.FAILED)
+    return wrap(text, cells, max(min(rows, 8), 1), role) if text and not numbers else []
 
 
 def words(snapshot: Snapshot) -> tuple[str, Role]:

@@ -65,7 +65,7 @@ class App:
         except RequestError as error:
             await self._reply_error(request, error)
         except Exception as error:  # noqa: BLE001  # the last net: an answer and a log line instead of a bare 500
-            log("api", "bug", id=request.id.decode(), error=f"{type(error).__name__}: {error}", at=_where(error))
+            log("api", "bug", id=request.id.decode(), error=type(error).__name__, at=_where(error))
             if not request.answered:
                 await self._reply_error(
                     request,

@@ -33,7 +33,7 @@ class DecodeChild:
 
 
 def spawn_decode(config: EngineConfig) -> DecodeChild:
-    """Start `python -m engine.decode`; its Hello comes over the socket once the model is loaded."""
+    """Start `python -m engine.decode`; its Hello comes over the socket once the model is loaded. Raises OSError."""
     ours, theirs = socket.socketpair()
     settings = {
         "parent_pid": os.getpid(),
@@ -49,11 +49,15 @@ def spawn_decode(config: EngineConfig) -> DecodeChild:
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), environment.get("PYTHONPATH", "")) if p)
     environment["GGML_NO_BACKTRACE"] = "1"
     with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "engine.decode", msgspec.json.encode(settings).decode()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-            env=environment,
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "engine.decode", msgspec.json.encode(settings).decode()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env=environment,
+            )
+        except OSError:
+            ours.close()
+            raise
     return DecodeChild(process, ours)

@@ -216,7 +216,11 @@ class DecodeLink:
             self._report("restarting", f"decode process, after {pause_s:g} s")
             await asyncio.sleep(pause_s)
             self._metrics.restarts.inc()
-            self._child = spawn_decode(self._config)
+            try:
+                self._child = spawn_decode(self._config)
+            except OSError as error:
+                self._died(f"it cannot be started: {error.strerror}")
+                continue
             self._report("pids", "")
             await self._connect()
 
@@ -250,6 +254,8 @@ class DecodeLink:
                 self._report("hung", f"decode process {self._child.pid}: nothing heard for {self.silent_s:.1f} s")
                 self._fatal = f"it hung for {self.silent_s:.1f} s and was killed"
                 self._child.kill()
+                # A large model is freed for seconds; until then it is not hung again.
+                await asyncio.get_running_loop().run_in_executor(None, self._child.process.wait)
 
 
 class _Receiver(asyncio.Protocol):

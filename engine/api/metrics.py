@@ -23,7 +23,7 @@ class Metrics:
         def gauge(name: str, about: str) -> Gauge:
             return Gauge(name, about, registry=registry)
 
-        self.ttft = histogram("seatrial_ttft_seconds", "Request received to first text", _SECONDS)
+        self.ttft = histogram("seatrial_ttft_seconds", "Request received to first token", _SECONDS)
         self.itl = histogram("seatrial_itl_seconds", "Gap between two tokens of one answer", _GAPS)
         self.e2e = histogram("seatrial_e2e_seconds", "Request received to last token", _SECONDS)
         self.queue = histogram("seatrial_queue_seconds", "Request received to a free slot", _SECONDS)

@@ -20,7 +20,7 @@ class Request:
     """One HTTP request: scope, channels, headers by name."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope, self.receive, self.send = scope, receive, send
+        self.receive, self.send = receive, send
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])

@@ -10,9 +10,9 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -23,6 +23,7 @@ from engine.api.http import BoundedHttpProtocol, Limits
 from engine.api.link import DecodeLink
 from engine.api.metrics import Metrics
 from engine.config import EngineConfig, read_keys
+from engine.listening import BACKLOG, bind
 from engine.process import log
 
 BEAT_S = 0.25
@@ -41,7 +42,7 @@ class Reporter:
     def __call__(self, kind: str, detail: str, **more: object) -> None:
         if not self._enabled:
             return
-        line = msgspec.json.encode({"kind": kind, "detail": detail, "t_ns": time.monotonic_ns(), **more}) + b"\n"
+        line = msgspec.json.encode({"kind": kind, "detail": detail, **more}) + b"\n"
         try:
             os.write(1, line)
         except BlockingIOError:
@@ -59,27 +60,6 @@ def fingerprint_of(model: Path) -> str:
         file.seek(-min(_HASHED_BYTES, model.stat().st_size), os.SEEK_END)
         digest.update(file.read())
     return f"fp_{digest.hexdigest()[:12]}"
-
-
-def listen(config: EngineConfig, descriptor: int | None) -> socket.socket:
-    """The listening socket: the supervisor's, which outlives this process, or one of our own."""
-    if descriptor is not None:
-        return socket.socket(fileno=descriptor)
-    return bind(config)
-
-
-def bind(config: EngineConfig) -> socket.socket:
-    """Bind and listen on the configured address."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((config.host, config.port))
-    except OSError:
-        sock.close()
-        raise
-    sock.listen(512)
-    return sock
 
 
 class Stop:
@@ -133,7 +113,10 @@ async def serve(config: EngineConfig, child: DecodeChild, descriptor: int | None
     if supervised:
         tasks.append(asyncio.create_task(_follow_parent(stop), name="parent"))
     try:
-        problem = await link.start()
+        problem = await _unless(stop, link.start())
+        if problem is None:
+            log("api", "stopped", while_loading=True)
+            return 0
         if problem:
             report("failed", problem)
             log("api", "start_failed", why=problem)
@@ -144,6 +127,19 @@ async def serve(config: EngineConfig, child: DecodeChild, descriptor: int | None
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await link.close()
+
+
+async def _unless(stop: Stop, work: Coroutine[Any, Any, str]) -> str | None:
+    """The result of `work`; None when the wish to stop came first, and `work` was cancelled."""
+    working = asyncio.create_task(work, name="load")
+    asked = asyncio.create_task(stop.asked.wait(), name="stop")
+    try:
+        await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        asked.cancel()
+        await asyncio.gather(working, asked, return_exceptions=True)
 
 
 async def _serve_http(
@@ -157,7 +153,8 @@ async def _serve_http(
     Limits.header_bytes, Limits.header_s = config.header_limit_bytes, config.header_timeout_s
     Limits.connections = config.connection_limit
     try:
-        sock = listen(config, descriptor)
+        # The supervisor's, which outlives this process, or one of our own.
+        sock = bind(config) if descriptor is None else socket.socket(fileno=descriptor)
     except OSError as error:
         report("failed", f"cannot listen on {config.host}:{config.port}: {error.strerror}")
         log("api", "start_failed", why=f"cannot listen on {config.host}:{config.port}: {error.strerror}")
@@ -174,12 +171,17 @@ async def _serve_http(
             server_header=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=1,
-            backlog=512,
+            backlog=BACKLOG,
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[sock]), name="http")
-    await server.up.wait()
-    report("ready", f"http://{host}:{port}", port=port, pids={"api": os.getpid(), "decode": link.pid})
+    up = asyncio.create_task(server.up.wait(), name="up")
+    await asyncio.wait({serving, up}, return_when=asyncio.FIRST_COMPLETED)
+    if not server.up.is_set():
+        up.cancel()
+        await serving
+        return 1
+    report("ready", f"http://{host}:{port}", pids={"api": os.getpid(), "decode": link.pid})
     log("api", "ready", url=f"http://{host}:{port}", model=config.name)
     stopped = asyncio.create_task(stop.asked.wait(), name="stop")
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -40,7 +40,7 @@ class Ticket:
 
 
 class Tickets:
-    """At most slots + queue_limit open requests. The bound counts each from admission to its last output."""
+    """At most slots + queue_limit unfinished requests. A finished one stays open until its answer is delivered."""
 
     def __init__(self, slots: int, queue_limit: int) -> None:
         self.slots = slots
@@ -56,15 +56,15 @@ class Tickets:
 
     @property
     def running(self) -> int:
-        return sum(1 for ticket in self.open.values() if ticket.admitted_ns)
+        return sum(1 for ticket in self.open.values() if ticket.admitted_ns and not ticket.finished)
 
     @property
     def waiting(self) -> int:
-        return len(self.open) - self.running
+        return sum(1 for ticket in self.open.values() if not ticket.admitted_ns and not ticket.finished)
 
     def issue(self, now_ns: int) -> Ticket:
         """Admit one more request, or raise Overloaded with the seconds until a place should be free."""
-        if len(self.open) >= self.slots + self.queue_limit:
+        if self.running + self.waiting >= self.slots + self.queue_limit:
             raise Overloaded(self.waiting, self.retry_after_s(now_ns / 1e9))
         ticket = Ticket(self._next_id, now_ns)
         self._next_id += 1

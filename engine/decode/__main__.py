@@ -37,7 +37,7 @@ def main() -> int:
             )
             slowest_step_s = warm_up(llama)
             load_s = time.perf_counter() - began
-            peer.sendall(wire.pack(wire.Hello(llama.facts(), os.getpid(), load_s, slowest_step_s)))
+            peer.sendall(wire.pack(wire.Hello(llama.facts(), os.getpid(), slowest_step_s)))
             log("decode", "ready", load_s=load_s, device=llama.device, chunk=llama.chunk, step_s=slowest_step_s)
             DecodeLoop(llama, peer).run()
         except EngineError as error:

@@ -173,7 +173,6 @@ class Llama:
             slots=self.slots,
             device=self.device,
             gpu_layers=self.gpu_layers,
-            prefill_chunk=self.chunk,
             longest_token_bytes=self.vocab.longest_bytes,
             chat_template=(template or b"").decode("utf-8", "replace"),
             bos=self.vocab.text(self.vocab.bos),

@@ -7,8 +7,6 @@ import ctypes
 from engine.decode.bindings import L
 from engine.errors import DecodeError
 
-_ATTR_CONTROL = 1 << 3
-
 
 class Vocabulary:
     """Text to tokens and back. `tokenize` may be called from any thread."""
@@ -57,6 +55,3 @@ class Vocabulary:
         piece = bytes(buffer.raw[: max(0, length)])
         self._pieces[token] = piece
         return piece
-
-    def is_control(self, token: int) -> bool:
-        return bool(L.llama_vocab_get_attr(self._vocab, token) & _ATTR_CONTROL)

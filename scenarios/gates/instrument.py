@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scenarios.summary.rates import Shift
 
-MOST_UNSENT = 0.01
+MOST_LOST = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,15 +15,15 @@ class InstrumentError:
 
     send_lag_p99_s: sent later than due. loop_lag_p99_s: stamped later than readable. noise_floor_s: the lateness of an
     idle machine's timers before the run (p99); the error is never taken to be less. steal: share of CPU time that the
-    hypervisor took, 0..1, by which any time may be stretched. unsent_share: requests that came due and were never sent,
-    of those that came due. worker_died: a load worker ended early.
+    hypervisor took, 0..1, by which any time may be stretched. lost_share: requests never sent, or given up by the
+    harness itself, of those that came due. worker_died: a load worker ended early.
     """
 
     send_lag_p99_s: float | None = None
     loop_lag_p99_s: float | None = None
     noise_floor_s: float | None = None
     steal: float | None = None
-    unsent_share: float = 0.0
+    lost_share: float = 0.0
     worker_died: bool = False
 
     @property
@@ -51,6 +51,6 @@ class InstrumentError:
         """Why no gate of the run can be trusted; empty when they can."""
         if self.worker_died:
             return "a load worker of the harness died during the run"
-        if self.unsent_share > MOST_UNSENT:
-            return f"the harness never sent {self.unsent_share:.1%} of the requests that came due (more than 1 %)"
+        if self.lost_share > MOST_LOST:
+            return f"the harness itself lost {self.lost_share:.1%} of the requests that came due (more than 1 %)"
         return ""

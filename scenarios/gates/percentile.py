@@ -38,7 +38,7 @@ def judge_percentile(gate: GateSpec, samples: Samples) -> GateResult:
     elif not len(values):
         notes.append(f"nothing was measured: no request had a {metric.family}")
     elif verdict is GateVerdict.INCONCLUSIVE:
-        more = _more(gate, ordered, q, worth, planned)
+        more = _more(gate, ordered, q, worth, len(samples.columns.index))
         notes.append(open_text(gate, more))
     elif doubt := _doubt(gate, verdict, metric.family, low, high, samples):
         verdict = GateVerdict.INVALID
@@ -69,7 +69,7 @@ def _worth(family: str, values: Floats, rows: npt.NDArray[np.intp], q: float, me
     return order.effective_size(values, rows, q, measured)
 
 
-def _more(gate: GateSpec, ordered: Floats, q: float, worth: int, planned: int) -> int | None:
+def _more(gate: GateSpec, ordered: Floats, q: float, worth: int, requests: int) -> int | None:
     """How many more requests would settle each bound, at the yield of samples for each request seen so far."""
     n = len(ordered)
     answers: list[int | None] = []
@@ -79,7 +79,7 @@ def _more(gate: GateSpec, ordered: Floats, q: float, worth: int, planned: int) -
     if gate.minimum is not None:
         under = int(np.searchsorted(ordered, gate.minimum, side="left")) * worth / n
         answers.append(needed.more_for_quantile(under, worth, q, gate.confidence, below_is_good=False))
-    known = [needed.in_requests(answer, worth, planned) for answer in answers]
+    known = [needed.in_requests(answer, worth, requests) for answer in answers]
     return None if not known or None in known else max(answer for answer in known if answer is not None)
 
 

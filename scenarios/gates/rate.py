@@ -26,8 +26,7 @@ def judge_rate(gate: GateSpec, samples: Samples) -> GateResult:
         note = "nothing was measured: no request counts for it"
     elif verdict is GateVerdict.INCONCLUSIVE:
         more = needed.more_for_rate(found.hits, found.n, gate.confidence, gate.minimum, gate.maximum)
-        planned = int((~samples.columns.odd).sum())
-        more = needed.in_requests(more, found.n, max(planned, found.n))
+        more = needed.in_requests(more, found.n, len(samples.columns.index))
         note = open_text(gate, more)
     elif doubt := _doubt(gate, verdict, found, samples):
         verdict, note = GateVerdict.INVALID, doubt

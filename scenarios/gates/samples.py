@@ -70,10 +70,13 @@ class Samples:
         return Value(at_least=max(0.0, at_least), n=len(self.recovery), why=why)
 
     def _drift(self, name: str) -> Value:
-        measured = self.context.drift.get(name)
+        facts = self.context.drift
+        if name != "accuracy_drop" and facts.get("evaluations") == 0 and not facts.get("detected"):
+            return Value(why="the run was too short for a single comparison of recent requests with its beginning")
+        measured = facts.get(name)
         if isinstance(measured, (int, float)):
             return Value(float(measured), n=1)
-        watched = self.context.drift.get("watched_s")
+        watched = facts.get("watched_s")
         if name == "delay_s" and isinstance(watched, (int, float)):
             return Value(at_least=float(watched), n=1, why="the drift was not detected before the run ended")
         return Value(why="the run did not measure it")

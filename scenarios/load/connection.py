@@ -85,7 +85,8 @@ class Connection(asyncio.Protocol):
             first = job.wire
         assert self._transport is not None
         self._transport.write(first)  # asyncio writes at once if the socket takes it, so the stamp is true
-        exchange.sent_ns = time.monotonic_ns()
+        if exchange.sent_ns is None:  # a second try does not make the first byte later
+            exchange.sent_ns = time.monotonic_ns()
         if job.hang_up_after_s > 0:
             exchange.hang_up_timer = self._later(job.hang_up_after_s, self._hang_up)
         if self._raw_rest:

@@ -34,7 +34,7 @@ def is_correct(allowed: tuple[str, ...], outcome: Outcome, status: int | None) -
 
 def _matches(entry: str, outcome: Outcome, status: int | None) -> bool:
     if entry == "cancelled":
-        return outcome is Outcome.CANCELLED
+        return outcome is Outcome.CANCELLED and (status is None or status < 500)
     if entry == "closed":
         return outcome in (Outcome.RESET, Outcome.TRUNCATED) and status is None
     if status is None or outcome in _SILENT:

@@ -20,8 +20,8 @@ _VERDICT_TAG = {Verdict.NO_GO: "failure", Verdict.INVALID: "error", Verdict.INCO
 def render_junit(material: Material) -> str:
     """One `testsuite`: fail is a failure, invalid an error, inconclusive is skipped.
 
-    A verdict that is not GO although every gate passed (an interrupted run, an invalid instrument) gets a case of its
-    own, so that a CI system never shows green for it.
+    A verdict that is not GO although every gate passed (an interrupted run, an invalid instrument) and a run whose
+    target failed get a case of their own, so that a CI system never shows green for them.
     """
     document, run = material.document, material.document.run
     suite = ElementTree.Element("testsuite", name=_safe(run.scenario), timestamp=_safe(run.started_at))
@@ -41,9 +41,10 @@ def render_junit(material: Material) -> str:
     for gate in document.gates:
         _gate_case(suite, run.scenario, gate)
     doubtful = document.verdict is not Verdict.GO or material.incomplete
-    if doubtful and all(gate.verdict is GateVerdict.PASS for gate in document.gates):
+    failed = run.state == "failed"
+    if failed or (doubtful and all(gate.verdict is GateVerdict.PASS for gate in document.gates)):
         case = ElementTree.SubElement(suite, "testcase", classname=_safe(run.scenario), name="verdict")
-        tag = _VERDICT_TAG.get(document.verdict, "skipped")
+        tag = "error" if failed else _VERDICT_TAG.get(document.verdict, "skipped")
         ElementTree.SubElement(case, tag, message=_safe(material.incomplete or document.why))
     for attribute, path in (("failures", "*/failure"), ("errors", "*/error"), ("skipped", "*/skipped")):
         suite.set(attribute, str(len(suite.findall(path))))

@@ -67,12 +67,11 @@ def _gates(material: Material) -> Iterator[str]:
 def _numbers(material: Material) -> Iterator[str]:
     summary = material.document.summary
     outcomes = ", ".join(f"{_safe(name)} {count:,}" for name, count in summary.outcomes.items() if count)
-    rates = ", ".join(f"{k.replace('_per_s', '/s')} {words.plain(_rounded(v))}" for k, v in summary.throughput.items())
     rows = [
         ("planned", f"{summary.planned:,} in {seconds(summary.window_s)}"),
         ("outcomes", outcomes),
         ("goodput", f"{share(summary.goodput)} {words.goodput_of(summary)}"),
-        ("throughput", f"{_safe(rates)} (tokens by {_safe(summary.tokens_from)})"),
+        ("throughput", f"{_joined(words.throughputs(summary))} (tokens by {_safe(summary.tokens_from)})"),
         ("recovery", _joined(words.recoveries(summary))),
         ("accuracy", _joined(words.accuracies(summary))),
         ("drift", _joined(words.listed(summary.drift))),
@@ -88,10 +87,6 @@ def _numbers(material: Material) -> Iterator[str]:
     ]
     if latencies:
         yield from _table(("from due", "n", "p50", "p90", "p95", "p99", "max", "raw p95"), latencies)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
 
 
 def _examples(material: Material) -> Iterator[str]:

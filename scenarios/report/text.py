@@ -90,8 +90,9 @@ def _numbers(document: ResultDocument, width: int) -> Iterator[str]:
     if summary.goodput_rate is not None:
         good.append(f"{summary.goodput_rate:.3g} good requests/s")
     yield from field("Goodput", good, width)
-    rates = [f"{words.plain(_rounded(v))} {k.replace('_per_s', '/s')}" for k, v in summary.throughput.items()]
-    yield from field("Throughput", [*rates, f"tokens by {one_line(summary.tokens_from, 20)}"], width)
+    yield from field(
+        "Throughput", [*words.throughputs(summary), f"tokens by {one_line(summary.tokens_from, 20)}"], width
+    )
     yield from field("Recovery", words.recoveries(summary), width)
     yield from field("Accuracy", words.accuracies(summary), width)
     yield from field("Drift", words.listed(summary.drift), width)
@@ -99,10 +100,6 @@ def _numbers(document: ResultDocument, width: int) -> Iterator[str]:
     found = [f"{one_line(name, 40)} {count:,}" for name, count in summary.findings.items() if count]
     yield from field("Findings", found or ["none"], width)
     yield from field("Instrument", words.listed(summary.instrument), width)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
 
 
 def _latencies(document: ResultDocument, width: int) -> Iterator[str]:

@@ -103,7 +103,8 @@ def keyed(key: str, value: object) -> str:
     if isinstance(value, int | float):
         if key.endswith("_s"):
             return seconds(value)
-        return share(value) if key.endswith(("share", "steal", "rate")) else plain(value)
+        is_share = key.endswith(("share", "steal", "rate")) or key.startswith("accuracy")
+        return share(value) if is_share else plain(value)
     return one_line(str(value), 60)
 
 
@@ -120,6 +121,14 @@ def latencies(summary: Summary) -> tuple[tuple[str, Latency], ...]:
     return tuple((name, latency) for name, latency in named if latency.n)
 
 
+def throughputs(summary: Summary) -> list[str]:
+    """`1.75 requests/s` for each rate, in four digits."""
+    return [
+        f"{plain(None if value is None else float(f'{value:.4g}'))} {one_line(key, 60).replace('_per_s', '/s')}"
+        for key, value in summary.throughput.items()
+    ]
+
+
 def recoveries(summary: Summary) -> list[str]:
     """One sentence for each disturbance."""
     return [
@@ -134,7 +143,7 @@ def accuracies(summary: Summary) -> list[str]:
     rows = {name: row for name, row in summary.accuracy.items() if row.get("n")}
     two_eras = any(name.endswith("/B") for name in rows)
     return [
-        f"{one_line(name, 60)} {share(_number(row.get('rate')))} of {plain(_number(row.get('n')))}"
+        f"{one_line(name, 60)} {share(row.get('rate'))} of {plain(row.get('n'))}"
         for name, row in rows.items()
         if two_eras or "/" not in name
     ]
@@ -161,7 +170,3 @@ def event(event: Event) -> str:
 def goodput_of(summary: Summary) -> str:
     """What the goodput is a share of: odd probes are set aside."""
     return "of all planned" if not summary.odd.get("probes") else "of the planned ones that are no odd probes"
-
-
-def _number(value: float | int | None) -> float | int | None:
-    return value

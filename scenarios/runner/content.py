@@ -12,7 +12,7 @@ SCANNED_CHARACTERS = 100_000  # an answer longer than this is scanned up to here
 
 def judge_content(request: PlannedRequest, observation: Observation) -> tuple[Judged, tuple[Finding, ...]]:
     """Judge one observation against its request. Pure."""
-    judged = Judged(index=request.index, correct=_correct(request, observation), drift_era=request.era)
+    judged = Judged(index=request.index, correct=_correct(request, observation))
     if not observation.answer:
         return judged, ()
     found = scan(observation.answer[:SCANNED_CHARACTERS], planted=request.expect.planted)

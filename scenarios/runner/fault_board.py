@@ -40,6 +40,9 @@ class FaultBoard:
             self._emit("fault.refused", f"{fault.kind}: only the embedded engine can be killed", None)
             return
         part = dict(fault.params).get("part", "all")
+        if not self._target.runs(part):  # the wait for its death would be in vain
+            self._emit("fault.refused", f"{fault.kind}: nothing of the engine is running just now", None)
+            return
         mark = ActiveFault(kind=fault.kind, since_s=self._now_s())
         self._active.append(mark)
         self._emit("fault.start", fault.kind, None)

@@ -17,6 +17,7 @@ from engine.errors import EngineError
 from engine.supervisor import EngineEvent, EngineState, EngineSupervisor
 from engine.telemetry import ProcessMonitor
 from scenarios.errors import TargetError
+from scenarios.load.target import parse_target
 from scenarios.runner.options import RunOptions
 from scenarios.tick import EngineSample
 
@@ -39,6 +40,7 @@ class Target(Protocol):
     def deaths(self) -> int: ...
     async def start(self) -> None: ...
     async def sample(self) -> EngineSample: ...
+    def runs(self, part: str) -> bool: ...
     def kill(self, part: str) -> None: ...
     async def serving_again(self, deaths: int) -> None: ...
     async def stop(self) -> None: ...
@@ -64,7 +66,7 @@ class EmbeddedTarget:
         self._on_event = on_event
         self._supervisor = EngineSupervisor(config, self._hear, log_path)
         self._processes = ProcessMonitor()
-        self._http = httpx.AsyncClient(timeout=_SAMPLE_TIMEOUT_S)
+        self._http = httpx.AsyncClient(timeout=_SAMPLE_TIMEOUT_S, trust_env=False)  # loopback: no proxy has a say
         self._news = asyncio.Event()
         self.deaths = 0
         self.base_url = ""
@@ -95,6 +97,11 @@ class EmbeddedTarget:
             restarts=self.deaths,
         )
 
+    def runs(self, part: str) -> bool:
+        """Whether a process of it ("all", "api" or "decode") can be killed; between death and restart there is none."""
+        pids = self._supervisor.pids()
+        return bool(pids) if part == "all" else part in pids
+
     def kill(self, part: str) -> None:
         self._supervisor.kill(part)
 
@@ -105,8 +112,10 @@ class EmbeddedTarget:
             await self._news.wait()
 
     async def stop(self) -> None:
-        await self._http.aclose()
-        await self._supervisor.stop(grace_s=_STOP_GRACE_S)
+        try:
+            await self._http.aclose()
+        finally:
+            await self._supervisor.stop(grace_s=_STOP_GRACE_S)
 
     def _hear(self, event: EngineEvent) -> None:
         self.deaths += event.kind == "died"
@@ -118,6 +127,8 @@ class EmbeddedTarget:
             answer = await self._http.get(f"{self.base_url}/metrics")
         except httpx.HTTPError:
             return {}  # it died a moment ago, and the supervisor is about to say so
+        if answer.status_code != httpx.codes.OK:
+            return {}
         families = text_string_to_metric_families(answer.text)
         return {family.name: family.samples[0].value for family in families if family.type == "gauge"}
 
@@ -140,19 +151,23 @@ class RemoteTarget:
         self._key = os.environ.get(options.api_key_env, "") if options.api_key_env else ""
 
     async def start(self) -> None:
-        """Ask for the model list; a target that does not even answer is no target.
+        """Ask for the model list, by the road that the load will take: no proxy, the system's own certificates.
 
         Raises:
-            TargetError: nothing answers there, or it refuses the key.
+            TargetError: URL or key cannot be used, nothing answers there, or it refuses the key.
         """
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, headers=headers) as http:
-            try:
+        target = await asyncio.to_thread(parse_target, self.base_url, self._key)
+        headers = {"Authorization": f"Bearer {target.api_key}"} if target.api_key else {}
+        try:
+            async with (
+                asyncio.timeout(_PROBE_TIMEOUT_S),
+                httpx.AsyncClient(timeout=None, headers=headers, verify=target.tls or True, trust_env=False) as http,
+            ):
                 answer = await http.get(f"{self.base_url}/v1/models")
-            except httpx.HTTPError as error:
-                raise TargetError(
-                    f"nothing answers at {self.base_url} ({type(error).__name__}); is the server started?"
-                ) from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise TargetError(
+                f"nothing answers at {self.base_url} ({type(error).__name__}); is the server started?"
+            ) from error
         if answer.status_code in (401, 403):
             raise TargetError(f"{self.base_url} refuses the key ({answer.status_code}); set SEATRIAL_API_KEY")
         self.wire_model = _first_model(answer)
@@ -160,6 +175,10 @@ class RemoteTarget:
 
     async def sample(self) -> EngineSample:
         return EngineSample()
+
+    def runs(self, part: str) -> bool:
+        """Nothing of it is ours."""
+        return False
 
     def kill(self, part: str) -> None:
         raise TargetError(f"{self.base_url} is not ours to kill ({part}); engine.kill needs the embedded engine")

@@ -26,7 +26,7 @@ def draw_tick(
     due_rate, done_rate, token_rate = live.rates(t_s)
     drift_sample = drift.sample()
     values: dict[str, float | None] = {
-        "engine.restarts": float(telemetry.engine.restarts),
+        "engine.restarts": float(telemetry.engine.restarts) if telemetry.engine.state != "external" else None,
         "drift.detected": 1.0 if drift_sample.alarm else None,  # until then it may still go off
     }
     return Tick(

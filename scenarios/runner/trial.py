@@ -19,8 +19,9 @@ from scenarios.errors import JournalError
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.metrics import ODD_PROFILE
+from scenarios.observation import Outcome
 from scenarios.plan import Plan, make_plan
-from scenarios.rebuild import DRIFT, INSTRUMENT, SCENARIO, rebuild
+from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, SCENARIO, rebuild
 from scenarios.result import ResultDocument, RunInfo
 from scenarios.runner.content import judge_content
 from scenarios.runner.fault_board import FaultBoard
@@ -49,7 +50,9 @@ async def run_trial(options: RunOptions, on_tick: OnTick, on_event: OnEvent, sto
 
     Raises:
         TargetError: the target cannot be started or reached.
+        DefinitionErrors: the seed is negative, or the plan would hold no request.
         JournalError: the journal cannot be written.
+        HarnessError: the load workers cannot be started.
     """
     path = journal_path(options.runs_dir, options.run_id)
     journal = JournalWriter(path)
@@ -102,14 +105,14 @@ class Trial:
 
     async def run(self) -> None:
         """Prepare, send, judge. Whatever happens, target and workers are ended and the journal says how it was."""
-        self._journal.set_meta("runner_pid", str(os.getpid()))
-        self._journal.set_meta(SCENARIO, msgspec.json.encode(self._scenario).decode())
-        self._save_info()
-        self._journal.commit()
         try:
+            self._journal.set_meta("runner_pid", str(os.getpid()))
+            self._journal.set_meta(SCENARIO, msgspec.json.encode(self._scenario).decode())
+            self._save_info()
+            self._journal.commit()
             await _beside(self._work(), self._telemetry.follow(), self._ticking())
         except BaseException as error:
-            if not isinstance(error, JournalError):
+            if not isinstance(error, JournalError) and self._phase != "done":
                 self._emit("run.failed", str(error) or type(error).__name__, None)
                 self._save_info(state="failed")
                 self._journal.commit()
@@ -152,7 +155,8 @@ class Trial:
                 request = plan.requests[observation.index]
                 judged, findings = judge_content(request, observation)
                 self._live.fold(observation, judged, findings)
-                self._drift.add(observation.end_ns / NS, request, judged.correct)
+                if observation.outcome is not Outcome.UNSENT:
+                    self._drift.add(observation.end_ns / NS, request, judged.correct)
                 self._journal.add_judged((judged,))
                 self._journal.add_findings(findings)
 
@@ -171,7 +175,7 @@ class Trial:
             document = rebuild(reader)
         self._journal.set_document(document)
         self._phase = "done"
-        self._emit("phase.done", f"{document.verdict}: {document.why}", None)
+        self._emit(PHASE_DONE, f"{document.verdict}: {document.why}", None)
         self._tick()
 
     # ---- what goes on beside it
@@ -184,6 +188,8 @@ class Trial:
                     match command.kind:
                         case "stop":
                             self._stop.set()
+                        case "fault" if self._t0_ns is None:
+                            self._emit("fault.refused", f"{command.argument}: the run has not started yet", None)
                         case "fault":
                             injected.create_task(self._faults.inject(FaultSpec(command.argument, self._now_s())))
                         case _:
@@ -199,8 +205,9 @@ class Trial:
             now_s, self._phase, self._scenario, self._live, self._drift, self._telemetry, self._instrument, self._faults
         )
         self._journal.add_tick(tick)
-        self._journal.set_meta(INSTRUMENT, msgspec.json.encode(self._instrument.facts()).decode())
-        self._journal.set_meta(DRIFT, msgspec.json.encode(self._drift.facts()).decode())
+        if self._phase != "done":  # the document is made of these: from there on they stay as it found them
+            self._journal.set_meta(INSTRUMENT, msgspec.json.encode(self._instrument.facts()).decode())
+            self._journal.set_meta(DRIFT, msgspec.json.encode(self._drift.facts()).decode())
         self._journal.commit()
         self._on_tick(tick)
 

@@ -51,7 +51,8 @@ def summarise_columns(columns: Columns, context: SummaryContext) -> Summary:
     with_usage = done & (columns.tokens >= 0)
     probes = share(columns, context.slo, "odd.correct")
     latency = {name: latency_of(columns, name) for name in ("ttft_s", "ttfa_s", "tpot_s", "e2e_s", "shed_s")}
-    tokens_from = _tokens_from(done & ~columns.odd, with_usage & ~columns.odd)
+    judged_by = ~columns.odd if (done & ~columns.odd).any() else np.ones_like(done)  # probes may not ask for usage
+    tokens_from = _tokens_from(done & judged_by, with_usage & judged_by)
     tokens = int(columns.tokens[with_usage].sum()) if with_usage.any() else None
     return Summary(
         planned=len(columns.index),

@@ -94,6 +94,8 @@ async def test_a_kept_connection_that_is_found_closed_is_tried_once_more_on_a_fr
     async def closes_on_the_second(turn: Turn) -> bool:
         if turn.number == 0:
             await turn.say(FINE)
+        else:
+            await asyncio.sleep(0.2)
         return turn.number == 0
 
     async with ScriptedServer(closes_on_the_second) as server:
@@ -102,6 +104,7 @@ async def test_a_kept_connection_that_is_found_closed_is_tried_once_more_on_a_fr
         assert [turn.number for turn in server.turns] == [0, 1, 0]
         assert seen[1].sent_ns is not None
         assert seen[1].sent_ns > seen[1].due_ns
+        assert seen[1].end_ns - seen[1].sent_ns > 200_000_000  # counted from the first try
 
 
 async def test_a_fresh_connection_that_closes_is_not_tried_again() -> None:

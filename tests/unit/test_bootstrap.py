@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import shlex
 import signal
 import subprocess
@@ -145,6 +146,8 @@ def test_lines_of_a_log_are_printable_and_failures_come_with_advice() -> None:
     assert len(printable("x" * 9_999)) < 500
     assert "disk" in advice("fatal: No space left on device")
     assert "network" in advice("ERROR: No matching distribution found")
+    assert "network" in advice("Caused by SSLError(SSLCertVerificationError(1, 'certificate verify failed'")
+    assert "network" not in advice("-- Could NOT find OpenSSL\nc++: error: unrecognized option")
     assert "CMAKE_BUILD_PARALLEL_LEVEL" in advice("c++: fatal error: Killed signal terminated program cc1plus")
     assert "SEATRIAL_ENGINE=cpu" in advice("nvcc fatal : Unsupported gpu architecture")
 
@@ -189,6 +192,36 @@ def test_a_missing_compiler_is_named_with_the_way_to_get_it(monkeypatch: pytest.
         setup.check_tools(setup.plan(Stamp(), "cpu"))
     assert caught.value.code == 2
     assert "\n" not in str(caught.value)
+
+
+def test_without_the_venv_package_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    setup = bootstrap.Setup(tmp_path / "env", ())
+    setup.uv = None
+    with pytest.raises(bootstrap.SetupFailed, match="apt install python3-venv") as caught:
+        setup.check_tools(replace(setup.plan(Stamp(), "cpu"), build=False))
+    assert caught.value.code == 2
+    assert "\n" not in str(caught.value)
+
+
+def test_an_environment_is_kept_where_it_was_made_and_made_anew_in_a_moved_tree(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "logged", lambda command, step: made.append(command))
+    monkeypatch.setattr(bootstrap, "quiet", lambda *command: True)
+    old, new = bootstrap.Setup(tmp_path / "old", ()), bootstrap.Setup(tmp_path / "new", ())
+    (old.venv / "bin").mkdir(parents=True)
+    (old.venv / "pyvenv.cfg").touch()
+    (old.venv / "bin" / "pip").write_text(f"#!{old.python}\n")
+    old.make_venv()
+    assert made == []
+    old.venv.rename(new.venv)
+    new.make_venv()
+    assert len(made) == 1
+    assert not new.venv.exists()
 
 
 def test_a_folder_that_is_no_environment_is_not_touched(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from console import checks
 from console.checks import Llama, Status
 from console.cli import main
+from console.commands.doctor import _engine
 from console.exits import Exit
 
 
@@ -78,3 +79,11 @@ def test_doctor_as_json_fails_when_a_check_does(
     document = json.loads(capsys.readouterr().out)
     assert document["ok"] is False
     assert {"name", "status", "found", "fix"} == document["checks"][0].keys()
+
+
+async def test_the_engine_is_asked_without_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    check = await _engine(None)
+    assert check.status is Status.OK, check.found

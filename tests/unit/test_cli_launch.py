@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import types
@@ -43,6 +44,24 @@ def test_a_run_that_dies_first_is_explained_by_its_log(tmp_path: Path) -> None:
         launch.start([sys.executable, "-c", program], tmp_path, RUN_ID)
     assert "no such thing" in str(caught.value)
     assert "\x1b" not in str(caught.value)
+
+
+def test_ctrl_c_while_a_run_starts_ends_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Child(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            started.append(self)
+
+    def interrupted(_: Path) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("subprocess.Popen", Child)
+    monkeypatch.setattr(launch, "readable", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        launch.start([sys.executable, "-c", "import threading; threading.Event().wait(60)"], tmp_path, RUN_ID)
+    assert started[0].wait(20) == -signal.SIGTERM
 
 
 def test_the_launcher_forwards_every_trial_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +121,7 @@ def screen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, An
     module.run_console = run_console  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "console.tui.app", module)
     monkeypatch.setattr("console.terminal.interactive", lambda _: True)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("SEATRIAL_HOME", str(tmp_path))
     return opened
 
@@ -125,6 +145,30 @@ def test_start_opens_the_console_on_the_run_that_it_started(
     assert main(["--start", "peak-traffic", "--seed", "3"]) == 0
     assert screen[0]["journal"] == journal_path(tmp_path / "runs", RUN_ID)
     assert f"run {RUN_ID}: GO; `seatrial show {RUN_ID}`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("alive", "told"), [(True, "is still at work; `seatrial watch"), (False, "`seatrial report")])
+def test_what_becomes_of_a_run_that_is_left_is_told_once(
+    alive: bool,
+    told: str,
+    screen: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_journal(tmp_path / "runs", None, state="running")
+    monkeypatch.setattr("console.liveness.is_alive", lambda _: alive)
+    assert main(["watch", "last"]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith(f"run {RUN_ID} ")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_a_dumb_terminal_has_no_console(screen: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert main([]) == 2
+    assert screen == []
 
 
 def test_watch_on_a_terminal_opens_the_console_on_the_run(screen: list[dict[str, Any]], tmp_path: Path) -> None:

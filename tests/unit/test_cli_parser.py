@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from test_report_samples import write_journal
+from test_report_samples import make_document, write_journal
 
 from console import cli, terminal
 from console.cli import COMMANDS, build_parser, main
@@ -62,6 +64,22 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(argv: list[str], capsys: py
     assert "--help" in err
 
 
+@pytest.mark.parametrize(
+    ("argv", "what", "where"),
+    [
+        (["run", "peak-traffic", "--nonsense"], "--nonsense", "`seatrial run --help`"),
+        (["scenarios", "show", "peak-traffic", "extra"], "extra", "`seatrial scenarios --help`"),
+        (["--nonsense"], "--nonsense", "`seatrial --help`"),
+        (["run", "peak-traffic", "--dur", "9s"], "--dur 9s", "`seatrial run --help`"),
+    ],
+)
+def test_an_unknown_or_cut_option_names_the_help_of_its_command(
+    argv: list[str], what: str, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == Exit.USAGE
+    assert capsys.readouterr().err == f"seatrial: unrecognized arguments: {what}; {where} shows what there is\n"
+
+
 def test_an_option_before_the_command_is_refused_and_not_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--runs-dir", "/x", "runs"]) == Exit.USAGE
     assert "--runs-dir goes after the command" in capsys.readouterr().err
@@ -109,6 +127,43 @@ def test_a_reader_that_leaves_early_is_no_error(home: Path) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.endswith("0\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("runs >&-", 0, ""),
+        ("show last --json >&-", 0, ""),
+        ("show nothing 2>&-", 2, ""),
+        ("<&-", 2, "the console needs a terminal"),
+        ("run peak-traffic --target http://far.example <&-", 2, "add --yes"),
+        ("--help >&- 2>&- <&-", 0, ""),
+    ],
+)
+def test_a_closed_stream_is_like_the_null_device(home: Path, line: str, code: int, said: str) -> None:
+    write_journal(home / "runs", make_document())
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m console {line}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("command", [["show", "last", "--json"], ["runs", "--json"], ["export", "last"]])
+def test_json_stays_the_same_json_in_any_encoding(home: Path, encoding: str, command: list[str]) -> None:
+    write_journal(home / "runs", make_document(target="→ é 日 😀"))
+    done = subprocess.run(
+        [sys.executable, "-m", "console", *command],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=True,
+    )
+    text = done.stdout.decode(encoding)
+    documents = [json.loads(line) for line in text.splitlines()] if "export" in command else [json.loads(text)]
+    assert "日" in json.dumps(documents, ensure_ascii=False)
 
 
 def test_a_full_disk_behind_stdout_is_said() -> None:
@@ -181,6 +236,8 @@ def test_colour_needs_a_terminal_and_heeds_no_color(value: str, monkeypatch: pyt
     assert terminal.colourful(Terminal(), plain=False) is (value == "")  # type: ignore[arg-type]
     monkeypatch.delenv("NO_COLOR")
     assert not terminal.colourful(Terminal(), plain=True)  # type: ignore[arg-type]
+    monkeypatch.setenv("TERM", "dumb")
+    assert not terminal.colourful(Terminal(), plain=False)  # type: ignore[arg-type]
 
 
 def test_all_parsers_can_be_built_at_once() -> None:

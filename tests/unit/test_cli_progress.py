@@ -28,10 +28,15 @@ class Gone(io.StringIO):
         raise BrokenPipeError
 
 
-def test_a_person_gets_the_rewritten_line_unless_plain_is_asked_for() -> None:
+def test_a_person_gets_the_rewritten_line_unless_plain_is_asked_for_or_the_terminal_is_dumb(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     assert isinstance(choose(plain=False, stream=Screen()), LineProgress)
     assert isinstance(choose(plain=True, stream=Screen()), PlainProgress)
     assert isinstance(choose(plain=False, stream=io.StringIO()), PlainProgress)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(choose(plain=False, stream=Screen()), PlainProgress)
 
 
 @pytest.mark.parametrize("width", [40, 79, 119, 200])

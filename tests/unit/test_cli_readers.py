@@ -18,7 +18,7 @@ from console.cli import main
 from console.exits import Exit
 from scenarios.journal import JournalWriter
 from scenarios.result import ResultDocument, Verdict
-from scenarios.runs import journal_path
+from scenarios.runs import journal_path, new_run_id
 
 
 @pytest.fixture
@@ -51,6 +51,17 @@ def test_runs_lists_newest_first_also_as_json(runs: Path, capsys: pytest.Capture
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("✗ NO-GO")
     assert "20261123-000000-bbbb" in lines[1]
+
+
+def test_the_columns_of_the_list_stand_apart_and_in_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = [new_run_id(), "a-long-name-of-its-own-with-40-characters"]
+    for run_id in ids:
+        write_journal(runs, make_document(), run_id=run_id)
+    assert main(["runs"]) == Exit.GO
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert {line.split("  ")[0] for line in lines} == {"✓ GO"}
+    assert {line.split()[2] for line in lines} == set(ids)
+    assert {line.index("2026-11-22 10:15") for line in lines} == {head.index("started")}
 
 
 def test_a_run_that_died_and_a_damaged_journal_are_listed_as_such(

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from test_report_samples import RUN_ID, make_document, make_gate, make_tick, wri
 import scenarios.runner
 from console.cli import main
 from console.exits import Exit
+from console.output import check_writable, write_atomically
 from scenarios.errors import TargetError
 from scenarios.result import GateVerdict, ResultDocument, Verdict
 from scenarios.runner import RunOptions
@@ -128,6 +130,26 @@ def test_a_report_that_cannot_be_written_after_the_run_turns_go_into_an_error(
     out, err = capsys.readouterr()
     assert "GO" in out
     assert "No space left on device" in err
+
+
+def test_a_report_goes_into_a_pipe_or_device_and_never_replaces_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    check_writable("--junit", pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        write_atomically(pipe, "<testsuite/>\n")
+        assert read.result(20) == "<testsuite/>\n"
+    assert pipe.is_fifo()
+
+
+def test_a_report_is_written_through_a_link(tmp_path: Path) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("old")
+    link.symlink_to(file)
+    write_atomically(link, "new")
+    assert link.is_symlink()
+    assert file.read_text() == "new"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

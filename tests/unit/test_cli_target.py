@@ -133,6 +133,14 @@ def test_a_key_file_that_holds_no_single_key_is_refused_without_repeating_it(tex
     assert "two words" not in str(caught.value)
 
 
+def test_a_key_file_that_cannot_be_read_is_explained_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot be read \(No such file or directory\); give a text file"):
+        load_key(tmp_path / "none")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="it is not UTF-8 text"):
+        load_key(tmp_path / "binary")
+
+
 def test_a_key_sent_unencrypted_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv(API_KEY_ENV, "s3cret")
     confirm(answers(yes=True), "http://llm.example.com", scenario())

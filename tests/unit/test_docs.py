@@ -164,11 +164,14 @@ def test_links_to_files_lead_somewhere() -> None:
             assert (ROOT / name).parent.joinpath(link).exists(), f"{name}: {link}"
 
 
-def test_the_exit_codes_in_the_readme_are_the_programs() -> None:
+def test_the_exit_codes_in_the_readme_and_the_help_are_the_programs() -> None:
     from console.exits import Exit
 
-    for code in Exit:
-        assert re.search(rf"\b{code.value}\b", TEXTS["README.md"]), code
+    words = ("GO", "NO-GO", "usage or bad input", "INCONCLUSIVE", "INVALID", "the target", "a bug in", "interrupted")
+    readme, usage = (" ".join(text.split()).lower() for text in (TEXTS["README.md"], build_parser().format_help()))
+    for code, word in zip(Exit, words, strict=True):
+        assert f" {code.value} {word}".lower() in readme, code
+        assert f" {code.value} {word}".lower() in usage, code
 
 
 def test_the_document_that_readers_rely_on_keeps_its_names() -> None:

@@ -19,7 +19,7 @@ from engine.config import EngineConfig
 from engine.decode.text import TextAssembler
 from engine.errors import BadRequest, ConfigError, Overloaded
 from engine.restarts import RestartBudget
-from engine.wire import Sampling
+from engine.wire import Output, Sampling
 
 
 @given(st.text(), st.lists(st.integers(0, 12)))
@@ -118,6 +118,8 @@ def test_a_host_that_others_reach_needs_a_key(model: Path, tmp_path: Path) -> No
 def test_a_missing_or_foreign_model_file_is_refused(model: Path) -> None:
     with pytest.raises(ConfigError, match="no file"):
         EngineConfig(model=model.with_name("other.gguf")).validate()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        EngineConfig(model=model.with_name("x" * 300)).validate()
     model.write_bytes(b"PK\x03\x04")
     with pytest.raises(ConfigError, match="not a GGUF"):
         EngineConfig(model=model).validate()
@@ -139,6 +141,16 @@ async def test_tickets_are_never_issued_beyond_the_bound_and_say_when_to_come_ba
     tickets.close(issued[0].id, now_s=1.0)
     assert len(tickets) == 2
     assert tickets.issue(0).id == 4
+
+
+async def test_an_answer_that_its_client_is_slow_to_read_takes_nobodys_place() -> None:
+    tickets = Tickets(slots=1, queue_limit=0)
+    finished = tickets.issue(0)
+    finished.put(Output(finished.id, "text", 1, finish="stop"))
+    assert (tickets.running, tickets.waiting, len(tickets)) == (0, 0, 1)
+    tickets.issue(0)
+    with pytest.raises(Overloaded):
+        tickets.issue(0)
 
 
 async def test_retry_after_grows_with_the_queue_and_shrinks_with_the_rate() -> None:
@@ -173,7 +185,7 @@ def test_contents_are_apart_from_the_scaffold_and_unchanged() -> None:
 
 def test_a_template_that_refuses_or_fails_is_the_requests_fault() -> None:
     for template in ("{{ raise_exception('no system role') }}", "{{ messages[5].content }}", "{{ 1 / 0 }}"):
-        with pytest.raises((BadRequest, ZeroDivisionError)):
+        with pytest.raises(BadRequest):
             Renderer(template).render([Message("user", "x")])
 
 

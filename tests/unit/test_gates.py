@@ -101,6 +101,12 @@ def test_a_sample_too_small_for_the_quantile_is_open_however_good_it_looks() -> 
 def test_needed_counts_requests_at_the_yield_seen_so_far() -> None:
     result = one(GateSpec(metric="ttft_s.p99", maximum=10.0), [0.1] * 100, failed=100)
     assert result.needed == 536
+    among_odd = one(GateSpec(metric="ttft_s.p99", maximum=10.0), [0.1] * 100, failed=100, odd=200)
+    assert among_odd.needed == 1072  # of four requests of this mix one has the time that is asked for
+    probes = one(GateSpec(metric="odd.correct", minimum=0.5), [0.1] * 30, odd=10, correct=[None] * 30 + [True] * 7)
+    assert probes.verdict is OPEN
+    assert probes.needed is not None
+    assert probes.needed % 4 == 0  # each probe more comes with three ordinary requests
     assert "100 of 200 requests had no ttft_s" in result.reason
 
 
@@ -204,6 +210,16 @@ def test_drift_gates_read_the_facts_of_the_monitor() -> None:
     assert one(GateSpec(metric="drift.accuracy_drop", maximum=0.1), [0.1], drift={}).verdict is OPEN
 
 
+@pytest.mark.parametrize("gate", [GateSpec("drift.detected", maximum=0), GateSpec("drift.delay_s", maximum=30)])
+def test_drift_that_was_never_looked_for_was_neither_found_nor_missed(gate: GateSpec) -> None:
+    blind = {"detected": False, "delay_s": None, "watched_s": 60.0, "evaluations": 0}
+    result = one(gate, [0.1], drift=blind)
+    assert (result.verdict, result.measured) == (OPEN, None)
+    assert "too short" in result.reason
+    by_accuracy = blind | {"detected": True, "delay_s": 5.0}
+    assert one(gate, [0.1], drift=by_accuracy).measured in (1.0, 5.0)
+
+
 def test_an_error_that_reaches_across_the_bound_makes_the_gate_invalid() -> None:
     late = InstrumentError(send_lag_p99_s=0.04, loop_lag_p99_s=0.02)
     assert one(p95(0.9), EVEN, instrument=late).verdict is INVALID
@@ -244,11 +260,11 @@ def test_goodput_is_invalid_when_shifted_latencies_would_judge_otherwise() -> No
     assert one(correct, slow, slo=slo, instrument=InstrumentError(send_lag_p99_s=9.0)).verdict is PASS
 
 
-@pytest.mark.parametrize("broken", [InstrumentError(unsent_share=0.011), InstrumentError(worker_died=True)])
+@pytest.mark.parametrize("broken", [InstrumentError(lost_share=0.011), InstrumentError(worker_died=True)])
 def test_unsent_requests_or_a_dead_worker_make_every_gate_invalid(broken: InstrumentError) -> None:
     for gate in (p95(9.0), GateSpec(metric="ok_rate", minimum=0.5), GateSpec(metric="engine.restarts", maximum=9)):
         assert one(gate, EVEN, engine_restarts=0, instrument=broken).verdict is INVALID
-    assert one(p95(9.0), EVEN, instrument=InstrumentError(unsent_share=0.01)).verdict is PASS
+    assert one(p95(9.0), EVEN, instrument=InstrumentError(lost_share=0.01)).verdict is PASS
 
 
 def test_what_an_interruption_cut_off_counts_in_no_rate() -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_report_samples import make_document, write_journal
 
 ROOT = Path(__file__).parents[2]
 TEXTUAL_FOLDER = "console/tui"
@@ -57,14 +58,13 @@ def test_running_headless_never_loads_textual_or_llama_cpp() -> None:
     assert not loaded_by(program) & {"textual", "llama_cpp"}
 
 
-def test_reading_journals_never_loads_textual_or_llama_cpp() -> None:
-    assert not loaded_by(main("runs", "--runs-dir", "/nonexistent")) & {
-        "textual",
-        "rich",
-        "llama_cpp",
-        "numpy",
-        "scipy",
-    }
+@pytest.mark.parametrize(
+    "command", [["runs"], ["show", "last"], ["report", "last"], ["watch", "last"], ["export", "last"]]
+)
+def test_reading_journals_never_loads_textual_or_llama_cpp(command: list[str], tmp_path: Path) -> None:
+    write_journal(tmp_path, make_document())
+    loaded = loaded_by(main(*command, "--runs-dir", str(tmp_path)))
+    assert not loaded & {"textual", "rich", "llama_cpp", "numpy", "scipy"}
 
 
 def imports(path: Path) -> set[str]:

@@ -171,6 +171,37 @@ def test_a_page_that_was_overwritten_is_said_and_not_a_traceback(tmp_path: Path)
         list(reader.observations())
 
 
+def test_a_whole_journal_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    path = write_journal(tmp_path)
+    path.with_name(path.name + "-shm").mkdir()  # as good as a read-only place, also for root
+    with JournalReader(path) as reader:
+        assert reader.run().id == RUN_ID
+
+
+def test_a_journal_cut_off_from_its_log_is_refused_and_not_read_without_it(tmp_path: Path) -> None:
+    path = write_journal(tmp_path)
+    path.with_name(path.name + "-shm").mkdir()
+    path.with_name(path.name + "-wal").write_bytes(b"rows that are not in the file yet")
+    with pytest.raises(JournalError, match="not a readable journal"):
+        JournalReader(path)
+
+
+def test_a_writer_that_cannot_commit_still_lets_go_of_its_file(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / RUN_ID / "journal.sqlite")
+    writer.add_observations([make_observation(0), make_observation(0)])
+    with pytest.raises(JournalError, match="cannot write"):
+        writer.close()
+    with pytest.raises(JournalError, match="cannot read the commands"):
+        writer.take_commands(0)
+
+
+def test_a_command_to_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    sqlite3.connect(path).close()
+    with pytest.raises(JournalError, match="cannot write a command"):
+        send_command(path, "stop")
+
+
 def test_a_missing_journal_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no journal there"):
         JournalReader(tmp_path / "journal.sqlite")

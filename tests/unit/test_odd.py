@@ -177,6 +177,7 @@ def test_hang_ups_are_timed_and_may_end_cancelled() -> None:
         (("closed",), Outcome.TIMEOUT, None, False),
         (("cancelled", "2xx"), Outcome.CANCELLED, None, True),
         (("cancelled", "2xx"), Outcome.CANCELLED, 200, True),
+        (("cancelled", "2xx"), Outcome.CANCELLED, 500, False),  # it failed before we hung up
         (("cancelled", "2xx"), Outcome.OK, 200, True),
         (("cancelled", "2xx"), Outcome.RESET, None, False),
         (("2xx",), Outcome.CANCELLED, 200, False),

@@ -188,6 +188,11 @@ def test_a_negative_seed_is_refused() -> None:
         make_plan(scenario(), -1)
 
 
+def test_a_plan_without_a_request_is_refused_with_what_to_change() -> None:
+    with pytest.raises(DefinitionErrors, match="not one request comes due in 60 s; raise --rate"):
+        make_plan(override(scenario(), rate=1e-6), 1)
+
+
 def test_global_randomness_is_neither_used_nor_touched() -> None:
     random.seed(1)
     before = random.getstate()

@@ -20,9 +20,17 @@ S = 1_000_000_000
 
 
 def journal(
-    path: Path, *, planned: int, observed: int, state: str, events: tuple[Event, ...] = (), worker_deaths: int = 0
+    path: Path,
+    *,
+    planned: int,
+    observed: int,
+    state: str,
+    events: tuple[Event, ...] = (),
+    worker_deaths: int = 0,
+    given_up: int = 0,
+    hang_up_after_s: float = 0.0,
 ) -> Path:
-    """One request a second; the first `observed` ended well after 0.1 s."""
+    """One request a second; the first `observed` ended well after 0.1 s, the next `given_up` were cancelled."""
     scenario = Scenario(
         name="made",
         about="",
@@ -39,10 +47,20 @@ def journal(
             state=state,
         )
     )  # fmt: skip
-    writer.add_plan(PlannedRequest(index=i, due_ns=i * S, path="/", body=b"", profile="it-ops") for i in range(planned))
+    writer.add_plan(
+        PlannedRequest(
+            index=i, due_ns=i * S, path="/", body=b"", profile="it-ops",
+            hang_up_after_s=hang_up_after_s if i >= observed else 0.0,
+        )
+        for i in range(planned)
+    )  # fmt: skip
     writer.add_observations(
         Observation(index=i, due_ns=i * S, sent_ns=i * S, outcome=Outcome.OK, end_ns=i * S + S // 10)
         for i in range(observed)
+    )
+    writer.add_observations(
+        Observation(index=i, due_ns=i * S, sent_ns=i * S, outcome=Outcome.CANCELLED, end_ns=i * S + S // 10)
+        for i in range(observed, observed + given_up)
     )
     for event in events:
         writer.add_event(event)
@@ -77,6 +95,31 @@ def test_a_finished_run_with_requests_never_sent_is_invalid(tmp_path: Path) -> N
 def test_a_run_whose_load_worker_died_is_invalid(tmp_path: Path) -> None:
     document = rebuilt(journal(tmp_path / "j", planned=40, observed=40, state="done", worker_deaths=1))
     assert document.verdict is Verdict.INVALID
+
+
+def test_a_finished_run_whose_requests_the_harness_gave_up_is_invalid_though_none_failed(tmp_path: Path) -> None:
+    document = rebuilt(journal(tmp_path / "j", planned=40, observed=30, state="done", given_up=10))
+    assert document.summary.outcomes["cancelled"] == 10
+    assert document.verdict is Verdict.INVALID
+    assert "lost 25.0%" in document.why
+
+
+def test_hanging_up_on_purpose_or_at_a_stop_is_no_loss(tmp_path: Path) -> None:
+    made = journal(tmp_path / "j", planned=40, observed=30, state="done", given_up=10, hang_up_after_s=0.1)
+    assert rebuilt(made).verdict is Verdict.GO
+    stop = Event(t_s=40.0, kind="operator.stop", text="stopped")
+    made = journal(tmp_path / "k", planned=40, observed=30, state="interrupted", given_up=10, events=(stop,))
+    assert rebuilt(made).verdict is Verdict.INCONCLUSIVE
+
+
+def test_what_is_journalled_after_the_document_does_not_change_it(tmp_path: Path) -> None:
+    start = Event(t_s=5.0, kind="fault.start", text="engine.kill")
+    done = Event(t_s=41.0, kind="phase.done", text="GO")
+    end = Event(t_s=41.1, kind="fault.end", text="engine.kill")
+    died = Event(t_s=41.2, kind="engine.died", text="at the very end")
+    then = journal(tmp_path / "j", planned=40, observed=40, state="done", events=(start,))
+    later = journal(tmp_path / "k", planned=40, observed=40, state="done", events=(start, done, end, died))
+    assert rebuilt(later) == rebuilt(then)
 
 
 def test_a_run_that_died_before_its_plan_has_nothing_to_report(tmp_path: Path) -> None:

@@ -136,14 +136,22 @@ def test_junit_says_that_a_run_was_interrupted() -> None:
     assert "interrupted after 3" in (skipped.get("message") or "")
 
 
+def test_junit_is_red_for_a_run_whose_target_failed() -> None:
+    gates = (make_gate("sure", GateVerdict.INCONCLUSIVE),)
+    document = make_document(Verdict.INCONCLUSIVE, gates, state="failed")
+    suite = ElementTree.fromstring(render_junit(Material(document, observed=3)))
+    assert suite.get("errors") == "1"
+    assert "failed after 3" in suite.find("testcase[@name='verdict']/error").get("message", "")  # type: ignore[union-attr]
+
+
 def test_markdown_puts_verdict_and_gates_first_and_folds_the_rest() -> None:
     text = render_markdown(Material(make_document(Verdict.NO_GO, GATES)))
     assert text.startswith("## ✗ NO-GO: peak-traffic\n")
     assert text.index("| verdict | gate |") < text.index("<details>")
     assert text.count("<details>") == text.count("</details>")
-    for line in text.splitlines():
-        if line.startswith("| ✗"):
-            assert "93.75 %" in line
+    (failed,) = (line for line in text.splitlines() if line.startswith("| ✗"))
+    assert "93.75 %" in failed
+    assert "| throughput | 1.75 requests/s, 812.4 tokens/s (tokens by usage) |" in text
 
 
 def test_markdown_lets_outside_text_open_no_tag_and_no_cell(tmp_path: Path) -> None:

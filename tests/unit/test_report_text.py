@@ -14,7 +14,7 @@ from test_report_samples import NASTY, make_document, make_gate, write_journal
 from scenarios.journal import JournalReader
 from scenarios.report import Material, gather, render_text
 from scenarios.report.layout import cells, cut, pad
-from scenarios.report.words import of_metric, seconds, share
+from scenarios.report.words import keyed, of_metric, seconds, share
 from scenarios.result import GateVerdict, Verdict
 
 ALL_VERDICTS = (
@@ -48,6 +48,7 @@ def test_the_report_says_verdict_gates_outcomes_latencies_recovery_findings_and_
         "secret 2",
         "1.234 s",
         "tpot_s: no answer had two tokens",
+        "Throughput 1.75 requests/s, 812.4 tokens/s, tokens by usage",
         "/runs/x/journal.sqlite",
         "seatrial export 20261122-101530-9f3a",
     ):
@@ -125,6 +126,15 @@ def test_a_metric_is_written_in_its_own_unit() -> None:
     assert of_metric("ttft_s.p95", 0.8) == "800 ms"
     assert of_metric("goodput", 0.95) == "95 %"
     assert of_metric("engine.restarts", 2) == "2"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [("accuracy_a", 0.394737, "39.47 %"), ("accuracy_drop", -0.01, "-1 %"), ("delay_s", 12.5, "12.5 s"),
+     ("score", 0.31, "0.31"), ("detected", True, "yes"), ("evaluations", 3, "3"), ("p_value", None, "n/a")],
+)  # fmt: skip
+def test_a_value_of_a_free_mapping_is_written_in_the_unit_of_its_key(key: str, value: object, text: str) -> None:
+    assert keyed(key, value) == text
 
 
 @given(st.text(), st.integers(1, 40))

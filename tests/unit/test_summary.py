@@ -128,6 +128,8 @@ def test_it_says_where_tokens_come_from() -> None:
     assert summary.throughput["tokens_per_s"] is None
     assert "usage" in summary.not_measured["throughput.tokens_per_s"]
     assert summarise(requests, [seen(0), none[1]], [], [], context()).tokens_from == "mixed"
+    probes = summarise([planned(0, "odd")], [seen(0)], [], [], context())
+    assert (probes.tokens_from, "throughput.tokens_per_s" in probes.not_measured) == ("usage", False)
 
 
 def test_accuracy_is_sliced_by_profile_and_era() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -309,7 +310,47 @@ async def test_a_runner_that_is_gone_is_reported(tmp_path: Path) -> None:
         assert "seatrial report 7f3a" in text
         await pilot.press("q")
         await until(pilot, lambda: app._exit)
-    assert app.return_code == 130
+    assert app.return_code == 3  # as `watch` and `report` without a screen
+
+
+async def test_a_view_that_is_held_can_be_let_go_after_the_runner_has_died(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def follower(path: Path, **options: Any) -> Follower:
+        return Follower(path, monotonic=lambda: now[0], alive=lambda *_: False, **options)
+
+    app = app_on(tmp_path, write(tmp_path, Made(ticks=ticks(20), pid=4_000_000)), follower=follower)
+    async with app.run_test(size=SIZE) as pilot:
+        await attached(pilot)
+        await pilot.press("space")
+        now[0] = 5.0
+        await until(pilot, lambda: app.snapshot.phase is Phase.GONE)
+        assert "PAUSED" in on_screen(app)
+        await pilot.press("space")
+        assert "RUNNER GONE" in on_screen(app)
+
+
+async def test_a_run_that_is_being_started_is_not_started_twice(tmp_path: Path) -> None:
+    started: list[str] = []
+    may_go_on = threading.Event()
+
+    def launch(name: str) -> Path:
+        started.append(name)
+        assert may_go_on.wait(20)
+        raise LaunchError("too late")
+
+    app = app_on(tmp_path, None, launch)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, Picker) and "odd-input" in on_screen(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: started != [])
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, Picker) and "odd-input" in on_screen(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "still on" in on_screen(app))
+        may_go_on.set()
+        await until(pilot, lambda: "too late" in on_screen(app))
+    assert len(started) == 1
 
 
 async def test_a_journal_that_cannot_be_read_is_a_message(tmp_path: Path) -> None:

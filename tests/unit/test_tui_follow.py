@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from console.tui.follow import Follower, newest_running, running
+from console.liveness import running
+from console.tui.follow import Follower, newest_running
 from console.tui.snapshot import BANDS, POINTS, Band, Phase, Point, extend, mark_active
 from scenarios.journal import FILE_NAME, JournalWriter
 from scenarios.tick import ActiveFault

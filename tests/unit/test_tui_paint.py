@@ -65,5 +65,6 @@ def test_words_wrap_and_the_last_line_says_that_some_are_missing() -> None:
 
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_every_verdict_has_its_letters(verdict: Verdict) -> None:
+    assert all(rows(letter)[0] for letter in verdict.value)
     assert len({len(row) for row in rows(verdict.value)}) == 1
     assert len(rows(verdict.value)[0]) <= 74

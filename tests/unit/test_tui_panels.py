@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from console.tui import drift, flags, gates, happenings, header, load, preview, traffic, ttft, verdict
 from console.tui.clean import record
@@ -16,7 +17,17 @@ from console.tui.panel import Draw
 from console.tui.preview import Entry
 from console.tui.snapshot import Snapshot
 from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Scenario, Workload
-from tests.snapshots.made_journals import CASES, HOSTILE, Made, catalogue, hostile_document, write
+from scenarios.tick import Event
+from tests.snapshots.made_journals import (
+    CASES,
+    HOSTILE,
+    Made,
+    catalogue,
+    hostile_document,
+    run_info,
+    tick,
+    write,
+)
 
 PANELS: dict[str, Draw] = {
     "header": header.draw,
@@ -95,6 +106,15 @@ def test_states_that_have_no_numbers_are_put_in_words(snapshots: dict[str, Snaps
     assert "press s" in plain(notice(snapshots["empty"], 60, 5)[0])
     assert "preparing" in plain(notice(snapshots["preparing"], 60, 5)[0])
     assert notice(snapshots["mid-run"], 60, 5) == []
+
+
+@pytest.mark.parametrize(("sent", "told"), [(0, True), (5, False)])
+def test_a_run_that_failed_before_it_sent_anything_says_all_of_why(sent: int, told: bool, tmp_path: Path) -> None:
+    last = structs.replace(tick(1.0), sent=sent)
+    why = Event(t_s=0.0, kind="run.failed", text="nothing answers at http://localhost:1; is the server started?")
+    made = Made(ticks=[last], run=run_info("failed"), events=(why,))
+    text = " ".join(plain(line).strip() for line in notice(Follower(write(tmp_path, made)).read(), 24, 12))
+    assert text.endswith("is the server started?") is told
 
 
 def test_a_preview_fits_and_says_what_is_wrong() -> None:
