@@ -26,7 +26,7 @@ def hold(run_folder: Path) -> Iterator[None]:
     handle = os.open(run_folder / LOCK_NAME, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         if fcntl is not None:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(handle, fcntl.LOCK_EX)  # waits for a reader that is just looking
         yield
     finally:
         os.close(handle)

@@ -61,7 +61,6 @@ def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | Non
         model=model,
         workers=args.workers,
         api_key_env=key_env(target),
-        i_own_this_target=args.i_own_this_target,
     )
 
 

@@ -36,7 +36,7 @@ def recoveries(
     takes longer, at least 95 % ended ok inside the SLO. Recovery is the time from the disturbance to the due time of
     the first well-served request at which that holds again, after it has once not held. A disturbance that was not felt
     while it lasted (or within 10 s, where its end is unknown) recovers in 0.0. None: not inside again before the
-    requests ended.
+    requests ended, or they ended before a whole window could tell.
     """
     order = np.argsort(due_s, kind="stable")
     due, served = due_s[order], good[order]
@@ -75,6 +75,6 @@ def _recovered(
     stop = max(start + 1, int(np.searchsorted(due, last_felt_s, side="right")))
     left = np.flatnonzero(inside[start:stop] == 0)
     if not len(left):
-        return 0.0
+        return 0.0 if (inside[start:stop] == 1).any() else None
     back = np.flatnonzero((inside == 1) & served & (np.arange(len(due)) > start + left[0]))
     return float(due[back[0]] - one.at_s) if len(back) else None

@@ -31,9 +31,11 @@ class Limits:
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. A head too large is answered 431, one too slow 408, a malformed one 400; then it is closed."""
+    """One connection. A head (or trailer) too large is answered 431, one too slow 408, a malformed one 400;
+    then it is closed."""
 
     _head_bytes = 0
+    """Received since the last piece of a body: of a head, or of chunk extensions and trailers."""
     _head_timer: asyncio.TimerHandle | None = None
     _in_head = True
 
@@ -51,10 +53,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        if self._in_head:
-            if self._head_timer is None:
-                self._await_head()
-            self._head_bytes += len(data)
+        if self._in_head and self._head_timer is None:
+            self._await_head()
+        self._head_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -64,13 +65,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self.cycle.keep_alive = False
         except httptools.HttpParserError:
             self._refuse(400, "This is not a valid HTTP/1.1 request.", "malformed_http")
-        # Checked after the parser, which may have met the head's end: a body must not count as head.
-        if self._in_head and self._head_bytes > Limits.header_bytes:
+        # Checked after the parser, which may have met the head's end: a body must not count, what frames it does.
+        if self._head_bytes > Limits.header_bytes:
             self._refuse(431, f"The request head is larger than {Limits.header_bytes} bytes.", "headers_too_large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Trailers are not merged into the head (RFC 9110, 6.5.1), and not kept.
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -87,6 +93,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         if self.cycle is not None:
             super().on_body(body)
 
@@ -94,6 +101,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.cycle is not None:
             super().on_message_complete()
         self._in_head = True
+        self._head_bytes = 0
+        self._stop_timer()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._in_head and self.cycle is not None and self.cycle.response_complete:
+            # Answered before its body was whole: the rest is thrown away, but not for ever.
+            self._stop_timer()
+            self._head_timer = self.loop.call_later(Limits.header_s, self.transport.close)
 
     def _should_upgrade(self) -> bool:
         return False

@@ -95,7 +95,7 @@ def _numbers(document: ResultDocument, width: int) -> Iterator[str]:
     )
     yield from field("Recovery", words.recoveries(summary), width)
     yield from field("Accuracy", words.accuracies(summary), width)
-    yield from field("Drift", words.listed(summary.drift), width)
+    yield from field("Drift", words.listed(summary.drift if summary.drift.get("evaluations") else {}), width)
     yield from field("Odd input", words.odd(summary), width)
     found = [f"{one_line(name, 40)} {count:,}" for name, count in summary.findings.items() if count]
     yield from field("Findings", found or ["none"], width)

@@ -20,4 +20,3 @@ class RunOptions:
     model: Path | None = None
     workers: int = 1
     api_key_env: str | None = None
-    i_own_this_target: bool = False

@@ -9,8 +9,9 @@ order statistics hold it between them with known confidence (David and Nagaraja,
 only widen the coverage. Where the sample is too small for a rank at that confidence there is no bound: None.
 
 Values that come in groups (the gaps of one stream) are not independent. Their effective number is n / deff with
-deff = sum over groups of (sum of I(x <= quantile) - q)^2 / (n q (1 - q)), never below 1 (Woodruff, JASA 47, 1952, with
-the effective sample size of Korn and Graubard, Survey Methodology 24, 1998).
+deff = g / (g - 1) times the sum over the g groups of (s - mean s)^2 / (n q (1 - q)), where s sums I(x <= quantile) - q
+in a group, never below 1 (Woodruff, JASA 47, 1952, with the effective sample size of Korn and Graubard, Survey
+Methodology 24, 1998).
 """
 
 from __future__ import annotations

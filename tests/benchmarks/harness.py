@@ -1,4 +1,4 @@
-"""What the harness itself costs: a plan, a summary, the live gates. Run: python tests/benchmarks/harness.py
+"""What the harness itself costs: a plan, a summary, the live gates, a drift comparison. Run: python tests/benchmarks/harness.py
 
 Medians of five, CPU time. No peer does these steps apart, so there is no ratio; the bounds are the project's own.
 """
@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from scenarios.definition import ArrivalKind, Arrivals, Drift, GateSpec, Scenario, Slo, Workload
+from scenarios.drift import words
+from scenarios.drift.features import BUCKETS
 from scenarios.gates import so_far
 from scenarios.observation import Observation, Outcome
 from scenarios.plan import make_plan
@@ -78,6 +80,15 @@ def live_gates() -> str:
     return f"live gates: {took_s * 1e3:.1f} ms for {len(gates)} gates (bound 20)"
 
 
+def drift() -> str:
+    """One comparison of 60 recent inputs with 100, five profiles, every permutation."""
+    rng = np.random.default_rng(1)
+    reference, recent = (rng.poisson(0.3, size=(n, BUCKETS)).astype(np.float32) for n in (100, 60))
+    mix = list(np.array(["a", "b", "c", "d", "e"])[rng.integers(0, 5, size=160)])
+    took_s = median_s(lambda: words.permuted(reference, recent, mix, 0, words.PERMUTATIONS))
+    return f"drift: {took_s * 1e3:.1f} ms a comparison (bound 20)"
+
+
 if __name__ == "__main__":
-    for part in (plan, summary, live_gates):
+    for part in (plan, summary, live_gates, drift):
         print(part())

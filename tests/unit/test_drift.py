@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 import numpy as np
 import pytest
@@ -109,19 +108,6 @@ def test_odd_probes_are_left_out() -> None:
     monitor.add(1.0, PlannedRequest(index=0, due_ns=0, path="/", body=b"", profile="odd", prompt_text="\ud800"), False)
     assert monitor.facts()["accuracy_a"] is None
     assert "reference=0/20" in repr(monitor)
-
-
-def test_one_comparison_takes_less_than_20_ms() -> None:
-    rng = np.random.default_rng(1)
-    reference, recent = (rng.poisson(0.3, size=(n, BUCKETS)).astype(np.float32) for n in (100, 60))
-    mix = list(np.array(["a", "b", "c", "d", "e"])[rng.integers(0, 5, size=160)])
-    words.permuted(reference, recent, mix, 0, words.PERMUTATIONS)
-    took_s = []
-    for seed in range(5):
-        begun = time.thread_time()
-        words.permuted(reference, recent, mix, seed, words.PERMUTATIONS)
-        took_s.append(time.thread_time() - begun)
-    assert min(took_s) < 0.02
 
 
 def test_p_values_of_words_are_uniform_where_nothing_differs() -> None:

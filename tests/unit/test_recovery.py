@@ -86,3 +86,9 @@ def test_the_order_of_requests_changes_nothing_and_recovery_ends_after_the_outag
 def test_no_requests_no_recovery() -> None:
     empty = recoveries(np.empty(0), np.empty(0, dtype=np.bool_), [Disturbance("engine.kill", 1.0)])
     assert empty[0].recovered_s is None
+
+
+def test_a_fault_too_near_the_end_for_a_whole_window_has_no_recovery() -> None:
+    due = np.arange(0.0, 60.0, 0.25)
+    (recovery,) = recoveries(due, np.ones(len(due), dtype=bool), [Disturbance("engine.kill", 58.0)])
+    assert recovery.recovered_s is None
