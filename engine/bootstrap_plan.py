@@ -215,7 +215,8 @@ def advice(tail: str) -> str:
     if any(mark in low for mark in ("killed signal", "fatal error: killed", "cannot allocate memory", "out of memory")):
         return "Memory ran out: set CMAKE_BUILD_PARALLEL_LEVEL=1 to compile one file at a time."
     if any(mark in low for mark in ("no matching distribution", "connectionerror", "timed out", "newconnectionerror",
-                                    "temporary failure in name resolution", "connection refused", "sslerror", "certificate")):  # fmt: skip
+                                    "temporary failure in name resolution", "connection refused", "sslerror",
+                                    "certificate")):  # fmt: skip
         return "The package index was not reached: check the network, or pip's own settings (pip config list)."
     if "cuda" in low or "nvcc" in low:
         return "The CUDA build failed: SEATRIAL_ENGINE=cpu builds without it."

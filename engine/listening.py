@@ -17,7 +17,7 @@ def bind(config: EngineConfig) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((config.host, config.port))
         sock.listen(BACKLOG)
-    except UnicodeError as error:
+    except TypeError as error:  # what the socket module makes of a name that no encoding fits
         sock.close()
         raise OSError(errno.EINVAL, "no valid host name") from error
     except OSError:

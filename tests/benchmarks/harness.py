@@ -1,4 +1,4 @@
-"""What the harness itself costs: a plan, a summary, the live gates, a drift comparison. Run: python tests/benchmarks/harness.py
+"""What the harness itself costs: plan, summary, live gates, drift comparison. Run: python tests/benchmarks/harness.py
 
 Medians of five, CPU time. No peer does these steps apart, so there is no ratio; the bounds are the project's own.
 """

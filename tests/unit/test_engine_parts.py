@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import wire
@@ -22,6 +22,7 @@ from engine.restarts import RestartBudget
 from engine.wire import Output, Sampling
 
 
+@settings(deadline=None)
 @given(st.text(), st.lists(st.integers(0, 12)))
 def test_text_without_stop_strings_comes_out_whole_however_its_bytes_are_cut(text: str, cuts: list[int]) -> None:
     data, assembler, out = text.encode("utf-8", "ignore"), TextAssembler(), ""
@@ -33,6 +34,7 @@ def test_text_without_stop_strings_comes_out_whole_however_its_bytes_are_cut(tex
     assert out == text.encode("utf-8", "ignore").decode()
 
 
+@settings(deadline=None)
 @given(st.text("abSTOP", max_size=40), st.lists(st.text("STOPab", min_size=1, max_size=4), min_size=1, max_size=3))
 def test_text_is_cut_at_the_first_stop_string_and_never_shows_a_part_of_it(text: str, stops: list[str]) -> None:
     assembler, out = TextAssembler(stops), ""
@@ -57,6 +59,7 @@ def test_broken_utf8_becomes_the_replacement_character_at_the_end_only() -> None
     assert assembler.push(b"", final=True) == "\ufffd"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 9)), st.lists(st.text(), min_size=1, max_size=5))
 def test_messages_survive_any_cutting_of_the_stream(cuts: list[int], texts: list[str]) -> None:
     commands: list[wire.Command] = [
@@ -200,6 +203,7 @@ def test_a_broken_template_falls_back_to_chatml() -> None:
     assert renderer.render([Message("user", "x")])[0].text == "<|im_start|>user\n"
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
@@ -216,6 +220,7 @@ def test_any_json_is_either_parsed_or_refused_as_a_bad_request(value: object) ->
     assert statuses <= {400}
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["temperature", "top_p", "top_k", "seed", "max_tokens", "stop", "n", "stream", "logit_bias"]),
     st.none()
