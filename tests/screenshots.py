@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -51,7 +52,8 @@ async def picture(app: SeatrialApp, pilot: Pilot[int], size: tuple[int, int], fi
 
 
 def save(file: Path, svg: str) -> None:
-    file.write_text(svg, encoding="utf-8")
+    """Write the picture; it asks for fonts of the reader's machine only, not for some on the web."""
+    file.write_text(re.sub(r',\s*url\("https?:[^"]*"\)\s*format\("\w+"\)', "", svg), encoding="utf-8")
     terminal.note(str(file))
 
 

@@ -159,8 +159,6 @@ def test_scenarios_that_the_readme_names_are_in_the_catalogue() -> None:
 def test_links_to_files_lead_somewhere() -> None:
     for name, text in TEXTS.items():
         for link in re.findall(r"\]\(([^)#:]+)\)", text):
-            if link.startswith("docs/screenshots/"):
-                continue  # made by `make screenshots`
             assert (ROOT / name).parent.joinpath(link).exists(), f"{name}: {link}"
 
 
