@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios.gates.instrument import InstrumentError
+from scenarios.observation import Outcome
 from scenarios.result import Recovery
 from scenarios.summary.columns import Columns, Floats
 from scenarios.summary.context import SummaryContext
@@ -63,7 +64,8 @@ class Samples:
         known = max((one.recovered_s for one in self.recovery if one.recovered_s is not None), default=0.0)
         if not never:
             return Value(known, n=len(self.recovery))
-        watched_to_s = float(self.columns.due_s[~self.columns.odd].max(initial=0.0))
+        sent = ~self.columns.odd & ~self.columns.is_outcome(Outcome.UNSENT)
+        watched_to_s = float(self.columns.due_s[sent].max(initial=0.0))
         first = min(never, key=lambda one: one.at_s)
         at_least = max(known, watched_to_s - first.at_s)
         why = f"after {first.cause} at {first.at_s:g} s service did not come back inside the SLO in the rest of the run"

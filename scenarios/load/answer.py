@@ -5,7 +5,8 @@ The outcome, first match wins:
   of its body (429 and 503 with Retry-After shed; 3xx and 4xx http_4xx: redirects are not followed, the target refused
   the request where it was sent; 5xx http_5xx); then timeout; broken HTTP, SSE, JSON or UTF-8, or a 2xx body with an
   error in it (malformed); an error event in a sound stream (http_5xx: the server said that it failed); reset;
-  truncated.
+  truncated, which a stream also is that says [DONE] but gave no finish_reason (llama_cpp.server ends an answer so when
+  the next request interrupts it).
 """
 
 from __future__ import annotations
@@ -239,6 +240,8 @@ class Reading:
             return Outcome.RESET, exchange.reason or "closed without an answer"
         if ending is Ending.EOF:
             return Outcome.TRUNCATED, exchange.reason or "closed before the end of the answer"
+        if exchange.splitter is not None and exchange.job.contract and not self._finish:
+            return Outcome.TRUNCATED, "the stream ended in order, but without a finish_reason"
         return Outcome.OK, ""
 
 

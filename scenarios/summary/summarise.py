@@ -97,11 +97,13 @@ def latency_of(columns: Columns, name: str) -> Latency:
 def recovery_of(columns: Columns, context: SummaryContext) -> tuple[Recovery, ...]:
     """How long service was out of the SLO after each fault and after the spike, in the order of their starts."""
     disturbances = [Disturbance(fault.kind, fault.at_s, fault.end_s) for fault in context.fired()]
+    unsent = columns.is_outcome(Outcome.UNSENT)
+    rows = ~columns.odd & ~unsent
     arrivals = context.arrivals
-    if arrivals.kind is ArrivalKind.SPIKE:
-        ended_s = arrivals.spike_at_s + arrivals.spike_s
+    ended_s = arrivals.spike_at_s + arrivals.spike_s
+    reached = not unsent.any() or ended_s <= columns.due_s[rows].max(initial=0.0)
+    if arrivals.kind is ArrivalKind.SPIKE and reached:
         disturbances.append(Disturbance("spike", ended_s, ended_s))
-    rows = ~columns.odd & ~columns.is_outcome(Outcome.UNSENT)
     inside = good(columns, context.slo)
     return recoveries(columns.due_s[rows], inside[rows], sorted(disturbances, key=lambda one: one.at_s))
 

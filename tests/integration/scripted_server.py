@@ -149,8 +149,9 @@ CUT = STREAM_HEAD + chunk(event("A"))
 
 
 def stream(*events: bytes) -> bytes:
-    """A whole sound streamed answer with these events and [DONE]."""
-    return STREAM_HEAD + b"".join(chunk(one) for one in (*events, DONE)) + END
+    """A whole sound streamed answer with these events, a finish_reason and [DONE]."""
+    last = () if LAST in events else (LAST,)
+    return STREAM_HEAD + b"".join(chunk(one) for one in (*events, *last, DONE)) + END
 
 
 def answer(status: str, body: bytes = b"", *headers: str) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from scripted_server import CUT, STREAM_HEAD, ScriptedServer, Turn, answer, chunk, event, stream
+from scripted_server import CUT, DONE, LAST, STREAM_HEAD, ScriptedServer, Turn, answer, chunk, event, stream
 
 from scenarios.errors import HarnessError, TargetError
 from scenarios.load.pool import LoadPool
@@ -218,7 +218,7 @@ async def test_token_times_follow_the_server() -> None:
         for _ in range(5):
             await turn.say(chunk(event("x")))
             await asyncio.sleep(0.05)
-        await turn.say(chunk(b"data: [DONE]\n\n"), b"0\r\n\r\n")
+        await turn.say(chunk(LAST + DONE), b"0\r\n\r\n")
         return True
 
     async with ScriptedServer(paced) as server:
@@ -281,7 +281,7 @@ async def test_what_ends_within_the_grace_of_a_stop_is_ok() -> None:
     async def slow(turn: Turn) -> bool:
         await turn.say(STREAM_HEAD, chunk(event("A")))
         await asyncio.sleep(0.3)
-        await turn.say(chunk(b"data: [DONE]\n\n"), b"0\r\n\r\n")
+        await turn.say(chunk(LAST + DONE), b"0\r\n\r\n")
         return True
 
     async with ScriptedServer(slow) as server, started([*plan(1), *plan(2, 9000)[1:]], server.url) as pool:

@@ -60,7 +60,9 @@ def test_the_last_usage_counts_wherever_it_comes() -> None:
 
 
 def test_nulls_and_unknown_fields_are_no_breach() -> None:
-    one = streamed(b'data: {"choices":null,"usage":null,"error":null,"x":[1]}\n\n', b'data: {"type":"ping"}\n\n', DONE)
+    nulls = b'data: {"choices":null,"usage":null,"error":null,"x":[1]}\n\n'
+    last = b'data: {"choices":[{"index":0,"delta":null,"finish_reason":"stop"}]}\n\n'
+    one = streamed(nulls, b'data: {"type":"ping"}\n\n', last, DONE)
     assert (one.outcome, one.first_ns, one.event_ns) == (Outcome.OK, None, ())
 
 

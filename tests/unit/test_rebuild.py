@@ -29,14 +29,16 @@ def journal(
     worker_deaths: int = 0,
     given_up: int = 0,
     hang_up_after_s: float = 0.0,
+    arrivals: Arrivals | None = None,
+    gates: tuple[GateSpec, ...] = (GateSpec("error_rate", maximum=0.5),),
 ) -> Path:
     """One request a second; the first `observed` ended well after 0.1 s, the next `given_up` were cancelled."""
     scenario = Scenario(
         name="made",
         about="",
         workload=Workload(mix=(("it-ops", 1.0),)),
-        arrivals=Arrivals(kind=ArrivalKind.CONSTANT, duration_s=planned, rate=1.0),
-        gates=(GateSpec("error_rate", maximum=0.5),),
+        arrivals=arrivals or Arrivals(kind=ArrivalKind.CONSTANT, duration_s=planned, rate=1.0),
+        gates=gates,
     )
     writer = JournalWriter(path)
     writer.set_meta(SCENARIO, msgspec.json.encode(scenario).decode())
@@ -135,3 +137,14 @@ def test_a_fault_ends_where_its_own_end_is_told() -> None:
         Event(t_s=9.0, kind="fault.start", text="engine.kill"),
     ]
     assert fired_faults(events) == (("engine.kill", 1.0, 2.5), ("engine.kill", 9.0, None))
+
+
+def test_a_spike_that_a_stopped_run_never_reached_is_no_disturbance(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    spike = Arrivals(kind=ArrivalKind.SPIKE, duration_s=40, base=1.0, peak=2.0, spike_at_s=30.0, spike_s=5.0)
+    gates = (GateSpec("recovery_s.max", maximum=5.0),)
+    stop = Event(t_s=20.0, kind="operator.stop", text="stopped")
+    journal(path, planned=40, observed=20, state="interrupted", events=(stop,), arrivals=spike, gates=gates)
+    document = rebuilt(path)
+    assert document.summary.recovery == ()
+    assert document.gates[0].verdict is GateVerdict.INCONCLUSIVE
