@@ -267,7 +267,7 @@ class SeatrialApp(App[int]):
         if message.problem:
             self.say(f"The command did not get through: {message.problem}", "error")
         elif message.then_exit:
-            self._finish()
+            self._finish(Exit.INTERRUPTED)
         else:
             self.say(f"Asked the run: {message.what}")
 

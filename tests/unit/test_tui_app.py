@@ -215,7 +215,7 @@ async def test_an_outside_target_cannot_be_killed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "sent", "code"),
-    [(["q", "l"], [], 0), (["q", "s"], [("stop", "")], 0), (["ctrl+c", "enter"], [], 0), (["ctrl+q"], [], 0)],
+    [(["q", "l"], [], 0), (["q", "s"], [("stop", "")], 130), (["ctrl+c", "enter"], [], 0), (["ctrl+q"], [], 0)],
 )
 async def test_leaving_a_live_run(tmp_path: Path, keys: list[str], sent: list[tuple[str, str]], code: int) -> None:
     journal = write(tmp_path, CASES["mid-run"]())
