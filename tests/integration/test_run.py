@@ -61,9 +61,9 @@ def start(scenario: Path, runs: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def run(scenario: Path, runs: Path, *more: str) -> tuple[int, dict[str, Any]]:
+def run(scenario: Path, runs: Path, *more: str, within_s: float = 120) -> tuple[int, dict[str, Any]]:
     process = start(scenario, runs, "--json", *more)
-    out, err = process.communicate(timeout=900)
+    out, err = process.communicate(timeout=within_s)
     assert out, err
     return process.returncode, json.loads(out)
 
@@ -119,7 +119,7 @@ def test_a_report_rebuilt_from_the_journal_is_byte_for_byte_the_one_the_run_wrot
 ) -> None:
     runs = tmp_path / "runs"
     process = start(scenario, runs, "--json")
-    written, _ = process.communicate(timeout=900)
+    written, _ = process.communicate(timeout=120)
     command = [sys.executable, "-m", "console", "report", "r1", "--runs-dir", str(runs), "--json"]
     reported = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
     assert reported == written

@@ -23,7 +23,7 @@ def test_ten_minutes_with_a_kill_each_minute_lose_nothing_and_grow_little(tmp_pa
         for minute in range(MINUTES)
     )
     runs = tmp_path / "runs"
-    _, document = run(write(tmp_path, f"{MINUTES}m", faults), runs)
+    _, document = run(write(tmp_path, f"{MINUTES}m", faults), runs, within_s=90 * MINUTES)
     summary = document["summary"]
     assert sum(summary["outcomes"].values()) == summary["planned"] == 240 * MINUTES
     assert [one["cause"] for one in summary["recovery"]] == ["engine.kill"] * MINUTES
