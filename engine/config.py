@@ -45,7 +45,29 @@ class EngineConfig:
     model_name: str = ""
     """Name in /v1/models; empty: the file's stem."""
     prefill_chunk: int = 0
-    """Prompt tokens computed in one call; 0: by the model's size. Bounds how long a prompt delays running streams."""
+    """Most prompt tokens computed in one call; 0: 512. How many really are follows from `step_target_s`."""
+    step_target_s: float = 0.05
+    """A step that also computes prompts aims to take no longer, so that running streams are not held up."""
+    deterministic: bool = False
+    """Every llama_decode has the same shape whoever runs: the same text to the bit for any model, at the cost of speed."""
+    prefix_cache: bool = True
+    """Prompts that begin alike are computed once and shared, also with earlier requests."""
+    isolate_keys: bool = False
+    """Prompts are shared only among requests of one API key (else timing tells one key what another has asked)."""
+    lora: tuple[tuple[str, Path], ...] = ()
+    """LoRA adapters: (name, GGUF file). A request chooses one by giving its name as the model."""
+    mmproj: Path | None = None
+    """Projector (GGUF) for images; needs a build with libmtmd."""
+    response_cache_bytes: int = 0
+    """Whole answers of requests that always give the same one are kept in this much memory; 0: none are."""
+    log_requests: bool = False
+    """One JSON line a request in the log, without its text."""
+    log_prompts: bool = False
+    """Prompts and answers are in those lines as well."""
+    otel_endpoint: str = ""
+    """OTLP/HTTP address for OpenTelemetry spans; empty: none are made. Needs the extra `otel`."""
+    write_timeout_s: float = 30.0
+    """A client that reads nothing for this long is disconnected."""
     body_limit_bytes: int = 8 * 1024 * 1024
     """A larger request body is answered 413."""
     body_timeout_s: float = 10.0
@@ -137,7 +159,10 @@ _BOUNDS: tuple[tuple[str, float, float, str], ...] = (
     ("gpu_layers", -1, 10_000, "use -1 to decide by what is there"),
     ("queue_limit", 0, 100_000, "32 is the default"),
     ("nice", -20, 19, "0 changes nothing, 19 yields to everybody"),
-    ("prefill_chunk", 0, 4096, "use 0 to decide by the model's size"),
+    ("prefill_chunk", 0, 4096, "use 0 for 512"),
+    ("step_target_s", 0.001, 60, "0.05 s is the default"),
+    ("response_cache_bytes", 0, 1 << 40, "0 keeps no answers"),
+    ("write_timeout_s", 0.1, 3600, "30 s is the default"),
     ("body_limit_bytes", 1024, 1 << 30, "8 MiB is the default"),
     ("body_timeout_s", 0.1, 3600, "10 s is the default"),
     ("header_timeout_s", 0.1, 3600, "10 s is the default"),

@@ -98,6 +98,8 @@ class DecodeLoop:
     def _obey(self, command: wire.Command) -> None:
         if isinstance(command, wire.Submit):
             self._tokenizer.put(command)
+        elif not isinstance(command, wire.Cancel):
+            raise NotImplementedError(command)
         elif self._tokenizer.cancel(command.id):
             self._outputs.append(wire.Output(command.id, "", 0, finish=Ending.CANCELLED.value))
         elif ended := self._state.end(command.id, Ending.CANCELLED):
