@@ -29,13 +29,13 @@ class EngineConfig:
     port: int = 0
     """TCP port; 0 picks a free one."""
     ctx: int = 1024
-    """Context of each sequence, prompt and answer together."""
+    """Context of each sequence, prompt and answer together; 0: what `resolve` finds."""
     slots: int = 16
-    """Sequences decoded at once."""
+    """Sequences decoded at once; 0: what `resolve` finds."""
     threads: int = 0
     """CPU threads for llama.cpp; 0 leaves one core to the other processes."""
     gpu_layers: int = -1
-    """Layers on the GPU; -1: all when ggml lists a GPU, else none."""
+    """Layers on the GPU; -1: all when ggml lists a GPU, else none (`resolve` makes it as many as fit)."""
     queue_limit: int = 32
     """Requests that may wait beyond the slots; one more is answered 429."""
     api_key_file: Path | None = None
@@ -86,7 +86,7 @@ class EngineConfig:
     """Loading the model may take this long."""
     drain_s: float = 10.0
     """On SIGTERM running requests get this long to finish."""
-    max_restarts: int = 5
+    max_deaths: int = 5
     """Deaths within `restart_window_s` after which the engine gives up."""
     restart_window_s: float = 60.0
 
@@ -110,7 +110,7 @@ class EngineConfig:
         return self.threads or max(1, usable_cores() - 1)
 
     def validate(self) -> EngineConfig:
-        """Raise ConfigError naming the first wrong field and its fix; else return self."""
+        """Raise ConfigError naming the first wrong field and its fix; else return self. Nothing may be left open."""
         try:
             if not self.model.is_file():
                 raise ConfigError("model", f"no file at {self.model}", "give the path of a GGUF file")
@@ -172,7 +172,7 @@ _BOUNDS: tuple[tuple[str, float, float, str], ...] = (
     ("hang_timeout_s", 0.5, 3600, "3 s is the default"),
     ("start_timeout_s", 1, 86_400, "120 s is the default"),
     ("drain_s", 0, 3600, "10 s is the default"),
-    ("max_restarts", 1, 1000, "5 is the default"),
+    ("max_deaths", 1, 1000, "5 is the default"),
     ("restart_window_s", 1, 86_400, "60 s is the default"),
 )
 

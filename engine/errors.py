@@ -4,6 +4,7 @@ EngineError
 ├── ConfigError        a setting is wrong; names the field and the fix
 ├── ModelError         the model file cannot be loaded or used
 ├── DecodeError        llama.cpp failed while running
+├── ConstraintError    a grammar, schema or regular expression cannot be used; becomes a 400
 ├── StartError         the engine did not become ready; carries the end of its log
 └── RequestError       one request cannot be served; becomes an HTTP answer in OpenAI's error shape
     ├── BadRequest         400, 401, 404, 405, 408, 413, 415, 431
@@ -38,6 +39,10 @@ class ModelError(EngineError):
 
 class DecodeError(EngineError):
     """llama.cpp answered with a code that ends the requests in its batch."""
+
+
+class ConstraintError(EngineError):
+    """The language that a request asks its answer to be in is wrong, empty, unsupported or too large."""
 
 
 class StartError(EngineError):
@@ -90,15 +95,11 @@ class ContextExceeded(RequestError):
 
 
 class Overloaded(RequestError):
-    """Every slot is busy and the queue is full."""
+    """There is no place for this request now; `why` is one sentence that says which bound is reached."""
 
-    def __init__(self, waiting: int, retry_after_s: int) -> None:
+    def __init__(self, why: str, retry_after_s: int, code: str = "queue_full") -> None:
         super().__init__(
-            429,
-            f"The engine is full: every slot is busy and {waiting} requests wait. Try again in {retry_after_s} s.",
-            type="overloaded",
-            code="queue_full",
-            retry_after_s=retry_after_s,
+            429, f"{why} Try again in {retry_after_s} s.", type="overloaded", code=code, retry_after_s=retry_after_s
         )
 
 

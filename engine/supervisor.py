@@ -16,7 +16,6 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 import msgspec
@@ -26,38 +25,25 @@ from engine.errors import ConfigError, StartError
 from engine.listening import bind
 from engine.logfile import LogFile
 from engine.restarts import RestartBudget
+from engine.standing import EngineState, Message, Standing, hear
+
+__all__ = ["EngineEvent", "EngineState", "EngineSupervisor"]
 
 _ROOT = Path(__file__).resolve().parents[1]
 _WATCH_S = 0.1
 
 
-class EngineState(Enum):
-    """What the engine as a whole can do now."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DEGRADED = "degraded"
-    """It answers, but not requests: the decode process is stalled or being restarted."""
-    DEAD = "dead"
-    STOPPED = "stopped"
-
-
 @dataclass(frozen=True, slots=True)
 class EngineEvent:
-    """Something that happened to the engine. kind: starting, ready, died, hung, restarting, recovered, stopped."""
+    """Something that happened to the engine.
+
+    kind: starting, ready, stalled, hung, died, restarting, recovered, gave_up, stopped.
+    """
 
     kind: str
     t_ns: int
     """Monotonic clock of this machine."""
     detail: str
-
-
-class _Message(msgspec.Struct):
-    """A line the API process writes."""
-
-    kind: str
-    detail: str
-    pids: dict[str, int] | None = None
 
 
 class EngineSupervisor:
@@ -74,6 +60,7 @@ class EngineSupervisor:
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._pids: dict[str, int] = {}
+        self._standing = Standing()
         self._heard_s = 0.0
         self._problem = ""
         self._stopping = False
@@ -187,7 +174,7 @@ class EngineSupervisor:
 
     async def _supervise(self, ready: asyncio.Future[None]) -> None:
         """Run one API process after the other until stopped or given up."""
-        budget = RestartBudget(self._config.max_restarts, self._config.restart_window_s)
+        budget = RestartBudget(self._config.max_deaths, self._config.restart_window_s)
         while not self._stopping:
             try:
                 await self._spawn()
@@ -207,7 +194,7 @@ class EngineSupervisor:
             pause_s = budget.after_death(time.monotonic())
             if pause_s is None:
                 detail = f"{budget.limit} deaths of the API process in {budget.window_s:g} s; it is not started again"
-                self._set(EngineState.DEAD, "died", detail)
+                self._set(EngineState.DEAD, "gave_up", detail)
                 self._close_files()
                 return
             self._set(EngineState.STARTING, "restarting", f"API process, after {pause_s:g} s")
@@ -234,6 +221,7 @@ class EngineSupervisor:
             start_new_session=True,
         )
         self._pids = {"api": process.pid}
+        self._standing = Standing()
         self._heard_s = time.monotonic()
         if self._stopping:  # while the process was being made: `stop` has not seen it
             process.kill()
@@ -249,7 +237,7 @@ class EngineSupervisor:
         try:
             while line := await process.stdout.readline():
                 self._heard_s = time.monotonic()
-                self._hear(msgspec.json.decode(line, type=_Message), ready)
+                self._hear(msgspec.json.decode(line, type=Message), ready)
             return await process.wait()
         except (ValueError, msgspec.MsgspecError) as error:
             self._problem = f"it wrote what is no message ({error}); it was killed"
@@ -280,27 +268,17 @@ class EngineSupervisor:
                 process.kill()
                 return
 
-    def _hear(self, message: _Message, ready: asyncio.Future[None]) -> None:
-        if message.pids:
-            self._pids = message.pids
-        kind, detail = message.kind, message.detail
-        if kind == "ready":
-            first = not ready.done()
-            self._set(EngineState.READY, "ready" if first else "recovered", detail)
-            if first:
-                ready.set_result(None)
-        elif kind == "failed":
-            self._problem = detail
-        elif kind == "died":
-            self._set(EngineState.DEGRADED, "died", detail)
-        elif kind in ("hung", "restarting"):
-            self._set(EngineState.DEGRADED, kind, detail)
-        elif kind == "stalled":
-            self.state = EngineState.DEGRADED
-        elif kind == "recovered":
-            self._set(EngineState.READY, "recovered", detail)
-        elif kind == "gave_up":
-            self._set(EngineState.DEAD, "died", detail)
+    def _hear(self, message: Message, ready: asyncio.Future[None]) -> None:
+        self._pids = message.pids
+        if message.kind == "failed":
+            self._problem = message.detail
+        self._standing, kind = hear(self._standing, message)
+        self.state = self._standing.state
+        if self.state is EngineState.READY and not ready.done():
+            kind = "ready"
+            ready.set_result(None)
+        if kind:
+            self._set(self.state, kind, message.detail)
 
     def _set(self, state: EngineState, kind: str, detail: str) -> None:
         self.state = state

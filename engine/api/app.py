@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-import math
-import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from engine.api import schemas
-from engine.api.generate import ClientGone, Generation, Headers, Receive, Send
+from engine.api.answers import Answers
 from engine.api.http import error_body
+from engine.api.job import Served
 from engine.api.link import DecodeLink, LinkState
 from engine.api.metrics import CONTENT_TYPE, Metrics
 from engine.api.render import Renderer
-from engine.api.request import Request, Scope, read_body
-from engine.api.shapes import Shape
+from engine.api.request import ClientGone, Handler, Headers, Receive, Request, Scope, Send
+from engine.api.requestlog import Recorder
 from engine.config import EngineConfig
-from engine.errors import BadRequest, ContextExceeded, RequestError, Unavailable
+from engine.errors import BadRequest, RequestError, Unavailable
 from engine.process import log
-from engine.wire import Segment, Submit
+from engine.wire import ModelFacts
 
-Handler = Callable[[Request], Awaitable[None]]
+KEY_HASH_CHARS = 12
+"""Enough to tell the keys of a file apart; too few to find a key by trying."""
 
 
 class App:
     """The ASGI callable."""
 
     def __init__(
-        self, config: EngineConfig, link: DecodeLink, metrics: Metrics, keys: Sequence[bytes], fingerprint: str
+        self,
+        config: EngineConfig,
+        link: DecodeLink,
+        metrics: Metrics,
+        recorder: Recorder,
+        keys: Sequence[bytes],
+        fingerprint: str,
     ) -> None:
         self._config = config
         self._link = link
         self._metrics = metrics
-        self._keys = tuple(keys)
-        self._fingerprint = fingerprint
+        self._keys = {key: hashlib.sha256(key).hexdigest()[:KEY_HASH_CHARS] for key in keys}
         self._created = int(time.time())
         self._renderer: Renderer | None = None
         self.draining = False
+        answers = Answers(config, link, metrics, recorder, fingerprint, self._served, self._template)
         self._routes: dict[str, dict[str, Handler]] = {
             "/health": {"GET": self._health, "HEAD": self._health},
             "/metrics": {"GET": self._show_metrics, "HEAD": self._show_metrics},
             "/v1/models": {"GET": self._models, "HEAD": self._models},
-            "/v1/chat/completions": {"POST": self._chat},
-            "/v1/completions": {"POST": self._complete},
+            **answers.routes(),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
 
-        async def noted(message: MutableMapping[str, Any]) -> None:
-            request.answered = request.answered or message["type"] == "http.response.start"
-            await send(message)
-
-        request = Request(scope, receive, noted)
+        request = Request(scope, receive, send)
         try:
             await self._dispatch(request)
         except ClientGone:
@@ -88,20 +89,18 @@ class App:
             body = error_body(BadRequest(405, f"{request.path} takes {allowed} only.", code="method_not_allowed"))
             await request.reply(405, body, [(b"allow", allowed.encode())])
             return
-        try:
-            await handler(request)
-        except RequestError as error:
-            if request.method == "POST" and not request.submitted:
-                self._metrics.requests.labels("unavailable" if error.status == 503 else "refused").inc()
-            raise
+        await handler(request)
 
     def _check_key(self, request: Request) -> None:
+        """Tell whose request it is. Raises BadRequest when a key is needed and none of ours was given."""
         if not self._keys:
             return
         scheme, _, given = request.headers.get(b"authorization", b"").partition(b" ")
-        known = [hmac.compare_digest(given.strip(), key) for key in self._keys]
-        if scheme.lower() != b"bearer" or not any(known):
+        # Every key is compared, so that the time taken tells nothing.
+        matches = [digest for key, digest in self._keys.items() if hmac.compare_digest(given.strip(), key)]
+        if scheme.lower() != b"bearer" or not matches:
             raise BadRequest(401, "A valid API key is needed: send Authorization: Bearer KEY.", code="invalid_api_key")
+        request.key = matches[0]
 
     async def _reply_error(self, request: Request, error: RequestError) -> None:
         headers: Headers = []
@@ -175,83 +174,21 @@ class App:
                 code="model_not_found",
             )
 
-    async def _chat(self, request: Request) -> None:
-        parsed = schemas.parse_chat(
-            await read_body(request, self._config.body_limit_bytes, self._config.body_timeout_s)
-        )
-        self._check_model(parsed.model)
-        if len(parsed.messages) > self._config.max_messages:
-            raise schemas.bad("messages", f"at most {self._config.max_messages} messages are taken")
-        self._check_bytes(sum(len(schemas.text_of(message)) for message in parsed.messages))
-        self._check_up()
-        segments = self._template().render(parsed.messages)
-        limit = parsed.max_completion_tokens or parsed.max_tokens
-        await self._generate(request, parsed, segments, limit, chat=True)
-
-    async def _complete(self, request: Request) -> None:
-        parsed = schemas.parse_completion(
-            await read_body(request, self._config.body_limit_bytes, self._config.body_timeout_s)
-        )
-        self._check_model(parsed.model)
-        self._check_bytes(len(parsed.prompt))
-        self._check_up()
-        # OpenAI's default for this API is 16 tokens.
-        limit = 16 if parsed.max_tokens is None else parsed.max_tokens
-        await self._generate(request, parsed, [Segment(parsed.prompt, scaffold=False)], limit, chat=False)
-
-    async def _generate(
-        self,
-        request: Request,
-        parsed: schemas.ChatRequest | schemas.CompletionRequest,
-        segments: list[Segment],
-        limit: int | None,
-        *,
-        chat: bool,
-    ) -> None:
-        facts = self._link.facts
-        if facts is None:
-            raise Unavailable("The model is still loading.", code="engine_starting")
-        sampling, stops = schemas.sampling_of(parsed), schemas.stops_of(parsed)
-        shape = Shape(
-            chat=chat,
-            id=secrets.token_hex(12),
-            created=int(time.time()),
-            model=self._config.name,
-            fingerprint=self._fingerprint,
-        )
-        generation = Generation(
-            link=self._link,
-            metrics=self._metrics,
-            shape=shape,
-            streamed=bool(parsed.stream),
-            include_usage=bool(parsed.stream_options and parsed.stream_options.include_usage),
-            wants_logprobs=sampling.top_logprobs >= 0,
-            ctx=facts.ctx,
-            headers=[(b"x-request-id", request.id)],
-        )
-        request.submitted = True
-        await generation.run(
-            lambda id: Submit(id, segments, limit or 0, sampling, stops),
-            request.received_ns,
-            request.receive,
-            request.send,
-        )
-
-    def _check_up(self) -> None:
+    def _served(self) -> Served:
+        """Raises Unavailable when no more requests are taken."""
         if self.draining:
             raise Unavailable("The engine is shutting down.", code="engine_stopping", retry_after_s=5)
+        config = self._config
+        return Served(config.name, self._facts(), config.max_messages, config.slots + config.queue_limit)
 
-    def _check_bytes(self, characters: int) -> None:
-        """Refuse a prompt that cannot fit whatever its tokens, before it is rendered and tokenised."""
-        facts = self._link.facts
-        if facts is not None and characters > facts.ctx * facts.longest_token_bytes:
-            raise ContextExceeded(facts.ctx, f"at least {math.ceil(characters / facts.longest_token_bytes)} tokens")
+    def _facts(self) -> ModelFacts:
+        if self._link.facts is None:
+            raise Unavailable("The model is still loading.", code="engine_starting")
+        return self._link.facts
 
     def _template(self) -> Renderer:
         if self._renderer is None:
-            facts = self._link.facts
-            if facts is None:
-                raise Unavailable("The model is still loading.", code="engine_starting")
+            facts = self._facts()
             self._renderer = Renderer(facts.chat_template, facts.bos, facts.eos)
             if self._renderer.problem:
                 log("api", "template", problem=self._renderer.problem)

@@ -27,6 +27,16 @@ class DecodeChild:
     def pid(self) -> int:
         return self.process.pid
 
+    def cpu_s(self) -> float:
+        """Processor time that it has used; 0 when it is gone."""
+        import psutil  # not before the model loads
+
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
+
     def kill(self) -> None:
         """SIGKILL: it also ends a stopped process. The caller waits for it."""
         self.process.kill()
@@ -44,6 +54,11 @@ def spawn_decode(config: EngineConfig) -> DecodeChild:
         "threads": config.thread_count(),
         "gpu_layers": config.gpu_layers,
         "prefill_chunk": config.prefill_chunk,
+        "step_target_s": config.step_target_s,
+        "deterministic": config.deterministic,
+        "prefix_cache": config.prefix_cache,
+        "isolate_keys": config.isolate_keys,
+        "lora": [(name, str(path)) for name, path in config.lora],
     }
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), environment.get("PYTHONPATH", "")) if p)

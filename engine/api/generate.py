@@ -1,209 +1,188 @@
-"""One generation: from an admitted request to its answer, streamed or whole, with the client's leaving watched."""
+"""One request's generation: from its tickets to its answer, streamed or whole, with the client's leaving watched."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from engine.api import shapes
+from engine.api.choice import Choice
 from engine.api.http import error_body
-from engine.api.link import DecodeLink
+from engine.api.job import context_exceeded
 from engine.api.metrics import Metrics
-from engine.api.shapes import Shape
-from engine.api.tickets import Ticket
-from engine.errors import ContextExceeded, EngineError, Overloaded, RequestError, Unavailable
-from engine.wire import Output, Submit, TokenLogprob
+from engine.api.request import ClientGone, Request
+from engine.api.shapes import Shape, Usage
+from engine.api.tickets import Arrival
+from engine.errors import BadRequest, RequestError, Unavailable
+from engine.wire import Output
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
-
-class ClientGone(EngineError):
-    """The client closed its connection; there is nobody to answer."""
+FAILURES = frozenset({"refused", "error", "unavailable", "cancelled", "deadline"})
+"""Output.finish of a request that has no answer."""
 
 
-@dataclass(slots=True)
-class Progress:
-    """What one answer has brought so far; observes the latency metrics as it goes."""
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Which fields a refusal by the decode process names, and the context that a prompt must fit into."""
 
-    metrics: Metrics
-    ticket: Ticket
+    prompt: str
+    constraint: str
+    """Empty when the answer is not constrained."""
     ctx: int
-    last_ns: int = 0
-    completion_tokens: int = 0
-    finish: str = ""
-    text: list[str] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-
-    def add(self, output: Output) -> None:
-        """Count one output. Raises RequestError when it is a failure."""
-        if output.finish in ("refused", "error", "unavailable", "cancelled"):
-            raise failure_of(output, self.ctx)
-        now_ns = time.monotonic_ns()
-        if output.tokens:
-            if self.last_ns:
-                self.metrics.itl.observe((now_ns - self.last_ns) / 1e9)
-            else:
-                self.metrics.ttft.observe((now_ns - self.ticket.received_ns) / 1e9)
-            self.last_ns = now_ns
-        self.completion_tokens += output.tokens
-        self.finish = output.finish
 
 
 @dataclass(slots=True)
 class Generation:
-    """Everything that answers one request need."""
+    """Everything that answers one request need; its tickets are open, and the caller closes them."""
 
-    link: DecodeLink
+    request: Request
     metrics: Metrics
     shape: Shape
-    streamed: bool
+    choices: Sequence[Choice]
+    per_prompt: int
+    """The first so many choices answer the first prompt, and so on."""
     include_usage: bool
-    wants_logprobs: bool
-    ctx: int
-    headers: Headers
+    blame: Blame
+    headers: list[tuple[bytes, bytes]]
+    first_ns: int = 0
+    """When the first token of any choice was made (monotonic)."""
+    failure: RequestError | None = None
+    """What ended the stream after its first byte."""
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _running: list[Choice] = field(default_factory=list)
+    _watcher: asyncio.Task[None] | None = None
 
-    async def run(self, command: Callable[[int], Submit], received_ns: int, receive: Receive, send: Send) -> None:
-        """Submit and answer. Raises RequestError before the first byte was sent, ClientGone at any time."""
-        outcome = "error"
+    async def run(self, *, streamed: bool) -> None:
+        """Answer. Raises RequestError before the first byte was sent, ClientGone at any time."""
+        self._running = list(self.choices)
+        for choice in self.choices:
+            choice.ticket.changed = self._changed  # whichever has news wakes the one that waits
+        self._watcher = asyncio.create_task(self._watch(), name=f"gone-{self.request.id.decode()}")
         try:
-            ticket = self.link.submit(command, received_ns)
-        except Overloaded:
-            self.metrics.requests.labels("shed").inc()
-            raise
-        except Unavailable:
-            self.metrics.requests.labels("unavailable").inc()
-            raise
-        watcher = asyncio.create_task(_until_gone(receive, ticket), name=f"gone-{ticket.id}")
-        progress = Progress(self.metrics, ticket, self.ctx)
-        try:
-            await self._next(progress, watcher, admission=True)
-            if self.streamed:
-                outcome = await self._stream(progress, watcher, send)
-            else:
-                await self._collect(progress, watcher, send)
-                outcome = "ok"
-        except ClientGone:
-            outcome = "cancelled"
-            raise
-        except RequestError as error:
-            outcome = "refused" if error.status < 500 else "unavailable" if error.status == 503 else "error"
-            raise
+            await (self._stream() if streamed else self._collect())
         finally:
-            self.metrics.requests.labels(outcome).inc()
-            if outcome == "ok":
-                self.metrics.e2e.observe((time.monotonic_ns() - received_ns) / 1e9)
-            self.link.close_ticket(ticket)
-            watcher.cancel()
+            self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+                await self._watcher
 
-    async def _next(self, progress: Progress, watcher: asyncio.Task[None], *, admission: bool = False) -> list[Output]:
-        """Wait for outputs; with `admission` for a slot only, leaving outputs where they are."""
-        ticket = progress.ticket
-        while True:
-            if watcher.done() and not ticket.finished:
-                raise ClientGone("the client went away")
-            if admission:
-                if ticket.mailbox and ticket.mailbox[0].finish in ("refused", "error", "unavailable", "cancelled"):
-                    raise failure_of(ticket.mailbox[0], self.ctx)
-                if ticket.admitted_ns or ticket.mailbox:
-                    return []
-                ticket.changed.clear()
-            elif ticket.mailbox:
-                return ticket.take()
-            else:
-                ticket.changed.clear()
-            await ticket.changed.wait()
-
-    async def _stream(self, progress: Progress, watcher: asyncio.Task[None], send: Send) -> str:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", b"text/event-stream; charset=utf-8"),
-                    (b"cache-control", b"no-store"),
-                    (b"x-accel-buffering", b"no"),
-                    *self.headers,
-                ],
-            }
+    @property
+    def usage(self) -> Usage:
+        """The tokens so far."""
+        firsts = [choice.ticket for choice in self.choices[:: self.per_prompt]]
+        return Usage(
+            sum(ticket.prompt_tokens for ticket in firsts),
+            sum(choice.tokens for choice in self.choices),
+            sum(ticket.cached_tokens for ticket in firsts),
         )
-        shape = self.shape
-        if self.include_usage:
-            shape.want_usage()
-        if first := shape.first():
-            await send({"type": "http.response.body", "body": first, "more_body": True})
-        outcome = "ok"
-        while not progress.finish:
+
+    async def _watch(self) -> None:
+        await self.request.until_gone()
+        self._changed.set()
+
+    async def _news(self, *, admission: bool = False) -> None:
+        """Wait until some running choice has an output; with `admission` also until all have a slot."""
+        changed = self._changed
+        while True:
+            changed.clear()
+            if self._watcher is None or self._watcher.done():
+                raise ClientGone("the client went away")
+            for choice in self._running:
+                if choice.ticket.mailbox:
+                    return
+            if admission and all(choice.ticket.admitted_ns for choice in self._running):
+                return
+            await changed.wait()
+
+    async def _stream(self) -> None:
+        # The status line waits for admission: what is refused before it is an answer of its own.
+        await self._news(admission=True)
+        for choice in self._running:
+            for arrival in choice.ticket.mailbox:
+                self._check(arrival.output)
+        await self.request.start(
+            200,
+            [
+                (b"content-type", b"text/event-stream; charset=utf-8"),
+                (b"cache-control", b"no-store"),
+                (b"x-accel-buffering", b"no"),
+                *self.headers,
+            ],
+        )
+        send = self.request.send
+        if opening := b"".join([choice.opening() for choice in self.choices]):
+            await send({"type": "http.response.body", "body": opening, "more_body": True})
+        while self._running:
+            await self._news()
             events: list[bytes] = []
             try:
-                for output in await self._next(progress, watcher):
-                    progress.add(output)
-                    if output.text or output.logprobs:
-                        events.append(shape.text(output.text, output.logprobs))
+                for choice in self._running:
+                    for arrival in choice.ticket.take():
+                        self._count(choice, arrival)
+                        choice.write_events(arrival.output, events)
             except RequestError as error:
                 # The status line is out: the error becomes the stream's last event.
-                events.append(b"data: " + error_body(error) + b"\n\n")
-                progress.finish = outcome = "unavailable" if error.status == 503 else "error"
+                events.append(shapes.event(error_body(error)))
+                self.failure, self._running = error, []
             else:
-                if progress.finish:
-                    events.append(shape.last(progress.finish))
+                self._drop_finished()
+                if not self._running:
                     if self.include_usage:
-                        events.append(shape.usage_chunk(progress.ticket.prompt_tokens, progress.completion_tokens))
+                        events.append(self.shape.usage_chunk(self.usage))
                     events.append(shapes.DONE)
             if events:
-                await send({"type": "http.response.body", "body": b"".join(events), "more_body": not progress.finish})
-        return outcome
+                await send({"type": "http.response.body", "body": b"".join(events), "more_body": bool(self._running)})
 
-    async def _collect(self, progress: Progress, watcher: asyncio.Task[None], send: Send) -> None:
-        while not progress.finish:
-            for output in await self._next(progress, watcher):
-                progress.add(output)
-                progress.text.append(output.text)
-                progress.logprobs += output.logprobs or ()
-        body = self.shape.whole(
-            "".join(progress.text),
-            progress.finish,
-            progress.ticket.prompt_tokens,
-            progress.completion_tokens,
-            progress.logprobs if self.wants_logprobs else None,
-        )
-        await respond(send, 200, body, self.headers)
+    async def _collect(self) -> None:
+        while self._running:
+            await self._news()
+            for choice in self._running:
+                for arrival in choice.ticket.take():
+                    self._count(choice, arrival)
+            self._drop_finished()
+        body = self.shape.whole([choice.whole() for choice in self.choices], self.usage)
+        await self.request.reply(200, body, self.headers)
+
+    def _drop_finished(self) -> None:
+        for choice in self._running:
+            if choice.finish:
+                self._running = [other for other in self._running if not other.finish]
+                return
+
+    def _check(self, output: Output) -> None:
+        if output.finish in FAILURES:
+            raise failure_of(output, self.blame)
+
+    def _count(self, choice: Choice, arrival: Arrival) -> None:
+        """Observe the latencies and add to the choice. Raises RequestError when the output is a failure."""
+        output = arrival.output
+        self._check(output)
+        if output.tokens:
+            if choice.last_ns:
+                self.metrics.itl.observe((arrival.t_ns - choice.last_ns) / 1e9)
+            elif not self.first_ns:
+                self.first_ns = arrival.t_ns
+                self.metrics.ttft.observe((arrival.t_ns - choice.ticket.received_ns) / 1e9)
+            choice.last_ns = arrival.t_ns
+        choice.add(output)
 
 
-def failure_of(output: Output, ctx: int) -> RequestError:
+def failure_of(output: Output, blame: Blame) -> RequestError:
     """The HTTP error that a failed output means."""
     if output.finish == "refused":
         if output.error:
-            return RequestError(400, output.error, param="messages", code="invalid_value")
-        return ContextExceeded(ctx, f"{output.prompt_tokens} tokens")
+            return BadRequest(400, output.error, param=blame.constraint or blame.prompt, code="invalid_value")
+        return context_exceeded(blame.ctx, f"{output.prompt_tokens} tokens", blame.prompt)
+    if output.finish == "deadline":
+        return RequestError(
+            504,
+            "The answer was not complete within timeout_s. Give it more time, or ask for fewer tokens.",
+            type="timeout",
+            param="timeout_s",
+            code="deadline_exceeded",
+        )
     if output.finish == "unavailable":
         return Unavailable(f"The request was lost: {output.error}.", code="engine_restarting")
     if output.finish == "cancelled":
         return Unavailable("The request was cancelled by the engine.", code="engine_stopping")
     return RequestError(500, f"The engine failed on this request: {output.error}", type="server_error", code="decode")
-
-
-async def respond(send: Send, status: int, body: bytes, headers: Headers, kind: bytes = b"application/json") -> None:
-    """Send a whole response."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _until_gone(receive: Receive, ticket: Ticket) -> None:
-    """Return when the client disconnects, and wake whoever waits on the ticket."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    ticket.changed.set()

@@ -8,19 +8,20 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
+from msgspec.structs import replace
+
 from engine import wire
+from engine.api.asks import Answer, Asks, Question
 from engine.api.child import DecodeChild, spawn_decode
 from engine.api.metrics import Metrics
+from engine.api.silence import Silence, judge, limit_s
 from engine.api.tickets import Ticket, Tickets
 from engine.config import EngineConfig
 from engine.errors import Unavailable
 from engine.process import log
 from engine.restarts import RestartBudget
-from engine.wire import Output, Submit
 
 WATCH_S = 0.1
-STEPS_BEFORE_HUNG = 8.0
-"""A step this many times slower than the slowest one at the start is taken for a hang."""
 
 
 class LinkState(Enum):
@@ -44,7 +45,7 @@ class DecodeLink:
         self._child = child
         self._metrics = metrics
         self._report = report
-        self._budget = RestartBudget(config.max_restarts, config.restart_window_s)
+        self._budget = RestartBudget(config.max_deaths, config.restart_window_s)
         self._transport: asyncio.Transport | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._restarter: asyncio.Task[None] | None = None
@@ -52,17 +53,20 @@ class DecodeLink:
         self._pauses: asyncio.Queue[float] = asyncio.Queue()
         self._first_hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._heard_ns = time.monotonic_ns()
-        self._hang_limit_s = config.hang_timeout_s
+        self._silence_limit_s = config.hang_timeout_s
+        self._stalled_at = (0.0, 0.0)
+        """When it stalled, and the processor time it had used by then."""
         self._fatal = ""
         self.state = LinkState.STARTING
         self.detail = "the model is loading"
         self.facts: wire.ModelFacts | None = None
         self.tickets = Tickets(config.slots, config.queue_limit)
+        self.asks = Asks(self.tickets.recent)
 
     @property
     def pid(self) -> int:
-        """Of the newest decode process, which may be dead or starting."""
-        return self._child.pid
+        """Of the decode process, which may be starting; 0 between two of them."""
+        return 0 if self._child.process.returncode is not None else self._child.pid
 
     @property
     def silent_s(self) -> float:
@@ -81,25 +85,51 @@ class DecodeLink:
             return f"the model was not loaded after {self._config.start_timeout_s:g} s"
         return self._fatal
 
-    def submit(self, command: Callable[[int], Submit], received_ns: int) -> Ticket:
-        """Open a ticket and send its request. Raises Overloaded or Unavailable."""
-        if self.state is not LinkState.READY and self.state is not LinkState.STALLED:
-            raise Unavailable(f"The engine cannot answer now: {self.detail}.", code=f"engine_{self.state.value}")
-        ticket = self.tickets.issue(received_ns)
-        self._send(command(ticket.id))
+    def submit(
+        self, command: Callable[[int], wire.Submit], received_ns: int, key: str = "", deadline_ns: int = 0
+    ) -> Ticket:
+        """Open a ticket and send its request, which `command` makes from an id; key and deadline are set here.
+
+        Raises Overloaded or Unavailable.
+        """
+        self._check_up()
+        ticket = self.tickets.issue(received_ns, key)
+        self._send(replace(command(ticket.id), key=key, deadline_ns=deadline_ns))
         return ticket
+
+    async def ask(self, command: Callable[[int], Question], received_ns: int, key: str = "") -> Answer:
+        """The answer to a question, which `command` makes from an id. Its `error` says why it is empty.
+
+        Raises Overloaded, or Unavailable when the decode process is or goes away.
+        """
+        self._check_up()
+        self.asks.check(received_ns, key)
+        question = command(self.tickets.next_id())
+        if isinstance(question, wire.Embed):
+            question = replace(question, key=key)
+        answer = self.asks.open(question.id, key)
+        self._send(question)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if isinstance(question, wire.Embed):
+                self._send(wire.Cancel(question.id))
+            raise
 
     def close_ticket(self, ticket: Ticket) -> None:
         """The request is done with. If it had not finished, its slot and memory are freed at the next step."""
-        if not ticket.finished and ticket.id in self.tickets.open:
+        if self.tickets.close(ticket):
             self._send(wire.Cancel(ticket.id))
-        self.tickets.close(ticket.id, time.monotonic())
 
     def fail_open(self, why: str) -> None:
-        """Every open request gets a terminal error now."""
-        for ticket in list(self.tickets.open.values()):
-            if not ticket.finished:
-                ticket.put(Output(ticket.id, "", 0, finish="unavailable", error=why))
+        """Every open request and question gets a terminal error now."""
+        self.tickets.fail_all(why)
+        self.asks.fail_all(why)
+
+    async def drained(self) -> None:
+        """Wait until no request and no question is open."""
+        await self.tickets.drained()
+        await self.asks.drained()
 
     async def close(self) -> None:
         """End the decode process and wait until it is gone."""
@@ -110,6 +140,10 @@ class DecodeLink:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         await self._bury()
+
+    def _check_up(self) -> None:
+        if self.state is not LinkState.READY and self.state is not LinkState.STALLED:
+            raise Unavailable(f"The engine cannot answer now: {self.detail}.", code=f"engine_{self.state.value}")
 
     def _send(self, command: wire.Command) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -130,12 +164,14 @@ class DecodeLink:
             self._on_step(frame)
         elif isinstance(frame, wire.Hello):
             self._on_hello(frame)
+        elif isinstance(frame, wire.Tokens | wire.Vector):
+            self.asks.answered(frame)
         else:
             self._fatal = frame.message
 
     def _on_hello(self, hello: wire.Hello) -> None:
         self.facts = hello.facts
-        self._hang_limit_s = max(self._config.hang_timeout_s, STEPS_BEFORE_HUNG * hello.slowest_step_s)
+        self._silence_limit_s = limit_s(self._config.hang_timeout_s, hello.slowest_step_s)
         restarted = self.state is LinkState.RESTARTING
         self.state, self.detail = LinkState.READY, ""
         self._metrics.up.set(1)
@@ -152,29 +188,17 @@ class DecodeLink:
             self.state, self.detail = LinkState.READY, ""
             self._metrics.up.set(1)
             self._report("recovered", "the decode loop moves again")
-        metrics = self._metrics
-        tickets = self.tickets.open
+        metrics, tickets = self._metrics, self.tickets
         for admitted in step.admitted:
-            if ticket := tickets.get(admitted.id):
-                first = not ticket.admitted_ns
-                ticket.admitted_ns, ticket.prompt_tokens = admitted.t_ns, admitted.prompt_tokens
-                ticket.changed.set()
-                if first:
-                    metrics.queue.observe(max(0.0, (admitted.t_ns - ticket.received_ns) / 1e9))
-                    metrics.tokens.labels("prompt").inc(admitted.prompt_tokens)
-        produced = 0
+            if ticket := tickets.admit(admitted):
+                metrics.queue.observe(max(0.0, (admitted.t_ns - ticket.received_ns) / 1e9))
+                metrics.tokens.labels("prompt").inc(admitted.prompt_tokens)
+                metrics.cached.inc(admitted.cached_tokens)
         for output in step.outputs:
-            produced += output.tokens
-            if ticket := tickets.get(output.id):
-                ticket.put(output)
-        metrics.running.set(step.running)
-        metrics.waiting.set(step.waiting)
-        metrics.kv_used.set(step.kv_cells)
-        if produced:
-            metrics.tokens.labels("completion").inc(produced)
-        if step.decode_s:
-            metrics.step.observe(step.step_s)
-            metrics.overhead.observe(max(0.0, step.step_s - step.decode_s))
+            tickets.deliver(step.t_ns, output)
+            if output.finish:
+                self.asks.ended(output.id)
+        metrics.on_step(step)
 
     def lost(self, receiver: _Receiver) -> None:
         """A socket closed. If it is the current one, the decode process died."""
@@ -192,10 +216,7 @@ class DecodeLink:
         self._fatal = ""
         pid = self._child.pid
         log("api", "decode_died", pid=pid, why=why)
-        self._metrics.up.set(0)
-        self._metrics.running.set(0)
-        self._metrics.waiting.set(0)
-        self._metrics.kv_used.set(0)
+        self._metrics.on_death()
         self.state, self.detail = LinkState.RESTARTING, f"the decode process died ({why}) and is being restarted"
         self.fail_open("the decode process died while answering; send the request again")
         self._report("died", f"decode process {pid}: {why}")
@@ -221,7 +242,7 @@ class DecodeLink:
             except OSError as error:
                 self._died(f"it cannot be started: {error.strerror}")
                 continue
-            self._report("pids", "")
+            self._report("spawned", f"decode process {self._child.pid}")
             await self._connect()
 
     async def _bury(self) -> None:
@@ -243,19 +264,30 @@ class DecodeLink:
             if self.state is LinkState.RESTARTING:
                 if self._child.process.poll() is None and self.silent_s > self._config.start_timeout_s:
                     self._child.kill()
-            elif self.state is LinkState.READY and self.silent_s > self._hang_limit_s / 2:
-                self.state = LinkState.STALLED
-                self.detail = "the decode loop stalled"
-                self._metrics.up.set(0)
-                log("api", "decode_stalled", silent_s=self.silent_s)
-                self._report("stalled", f"nothing heard for {self.silent_s:.1f} s")
-            elif self.state is LinkState.STALLED and self.silent_s > self._hang_limit_s:
-                log("api", "decode_hung", silent_s=self.silent_s)
-                self._report("hung", f"decode process {self._child.pid}: nothing heard for {self.silent_s:.1f} s")
-                self._fatal = f"it hung for {self.silent_s:.1f} s and was killed"
-                self._child.kill()
-                # A large model is freed for seconds; until then it is not hung again.
-                await asyncio.get_running_loop().run_in_executor(None, self._child.process.wait)
+            elif self.state is LinkState.READY or self.state is LinkState.STALLED:
+                await self._listen()
+
+    async def _listen(self) -> None:
+        silent_s, stalled = self.silent_s, self.state is LinkState.STALLED
+        heard = judge(silent_s, self._silence_limit_s, self._working_share() if stalled else 0.0)
+        if heard is not Silence.NORMAL and not stalled:
+            self._stalled_at = time.monotonic(), self._child.cpu_s()
+            self.state, self.detail = LinkState.STALLED, "the decode loop stalled"
+            self._metrics.up.set(0)
+            log("api", "decode_stalled", silent_s=silent_s)
+            self._report("stalled", f"nothing heard for {silent_s:.1f} s")
+        elif heard is Silence.HUNG:
+            log("api", "decode_hung", silent_s=silent_s)
+            self._report("hung", f"decode process {self._child.pid}: nothing heard for {silent_s:.1f} s")
+            self._fatal = f"it hung for {silent_s:.1f} s and was killed"
+            self._child.kill()
+            # A large model is freed for seconds; until then it is not hung again.
+            await asyncio.get_running_loop().run_in_executor(None, self._child.process.wait)
+
+    def _working_share(self) -> float:
+        """Cores that the decode process used since it stalled."""
+        at_s, cpu_s = self._stalled_at
+        return (self._child.cpu_s() - cpu_s) / max(time.monotonic() - at_s, 1e-3)
 
 
 class _Receiver(asyncio.Protocol):

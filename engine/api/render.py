@@ -1,20 +1,22 @@
-"""Chat messages to prompt segments.
+"""Chat messages and tools to prompt segments.
 
-The template renders with unguessable marks in place of the contents; the result is cut at the marks. So the scaffold,
-which may hold control tokens, and the contents, which must not, stay apart: a user's "<|im_end|>" stays text.
+The template renders with unguessable marks in place of all that the client sent; the result is cut at the marks. So the
+scaffold, which may hold control tokens, and the client's text, which must not, stay apart: a user's "<|im_end|>" stays
+text, in a message as in a tool's name, description or arguments.
 """
 
 from __future__ import annotations
 
-import datetime
-import re
-import secrets
+import contextlib
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
-import jinja2
-import jinja2.sandbox
+import msgspec
 
-from engine.api.schemas import Message, text_of
+from engine.api.marks import MarkError, Marks
+from engine.api.messages import Function, FunctionCall, Message, Tool, ToolCall, text_of
+from engine.api.template import SIZE_LIMIT, Template, TemplateFault, TemplateRefusal
 from engine.errors import BadRequest
 from engine.wire import Segment
 
@@ -22,64 +24,136 @@ CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-_TEMPLATE_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
-
-class _Refused(Exception):
-    """The template called raise_exception."""
-
-
-def _refuse(message: object = "the chat template refuses these messages") -> str:
-    raise _Refused(str(message))
+_PROBE = "seatrial_probe"
+_ASKED = Message("user", "Look it up.")
+_CALLED = Message("assistant", tool_calls=[ToolCall(FunctionCall(_PROBE, '{"key": 1}'), "abcdef123")])
+_CALL = (_ASKED, _CALLED, Message("tool", "found", tool_call_id="abcdef123"))
+_TOOL = Tool(Function(_PROBE, "Looks up.", {"type": "object", "properties": {"key": {"type": "string"}}}))
 
 
 class Renderer:
-    """A model's chat template, compiled once. Falls back to ChatML when the model has none or a broken one."""
+    """A model's chat template, compiled once. Falls back to ChatML when the model has none or a broken one.
+
+    problem: why ChatML is used in the place of the model's own template; empty when it is not.
+    takes_tools: whether the template shows the model what tools there are.
+    takes_calls: whether it shows the model which tools were called before.
+    """
 
     def __init__(self, template: str, bos: str = "", eos: str = "") -> None:
-        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
         self.problem = ""
-        try:
-            self._template = environment.from_string(template or CHATML)
-        except jinja2.TemplateError as error:
-            self.problem = f"the model's chat template cannot be compiled ({error}); ChatML is used"
-            self._template = environment.from_string(CHATML)
+        self.source = template or CHATML
         self._bos, self._eos = bos, eos
-
-    def render(self, messages: Sequence[Message]) -> list[Segment]:
-        """The prompt in order. Raises BadRequest when the template refuses the messages."""
-        mark = secrets.token_hex(16)
-        contents = [text_of(message) for message in messages]
-        marked = [
-            {"role": message.role, "content": f"\x02{mark}:{index}\x03" if contents[index] else ""}
-            for index, message in enumerate(messages)
-        ]
+        self._no_content: str | None = None
         try:
-            text = self._template.render(
-                messages=marked,
-                add_generation_prompt=True,
-                bos_token=self._bos,
-                eos_token=self._eos,
-                tools=None,
-                documents=None,
-            )
-        except _Refused as error:
-            raise BadRequest(
-                400, f"The model's chat template refuses these messages: {str(error)[:200]}", param="messages"
-            ) from error
-        except (jinja2.TemplateError, *_TEMPLATE_FAULTS) as error:
-            raise BadRequest(
-                400, f"The model's chat template fails on these messages: {str(error)[:200]}", param="messages"
-            ) from error
-        segments: list[Segment] = []
-        for position, piece in enumerate(re.split(f"\x02{mark}:(\\d+)\x03", text)):
-            if position % 2:
-                segments.append(Segment(contents[int(piece)], scaffold=False))
-            elif piece:
-                segments.append(Segment(piece, scaffold=True))
-        return segments
+            self._template = Template(self.source)
+            with contextlib.suppress(TemplateRefusal):
+                self._text([_ASKED], None, Marks())
+        except TemplateFault as fault:
+            self.problem = f"the model's chat template {fault}; ChatML is used"
+            self.source = CHATML
+            self._template = Template(CHATML)
+        self.takes_tools = "tools" in self._template.source_names and self._shows(_PROBE, (_ASKED,), (_TOOL,))
+        self.takes_calls = self._shows(_PROBE, _CALL)
+        if not self.takes_calls or self._shows("None", _CALL):
+            # A message that only calls has no content: null for most templates, "" for those that fail on null.
+            self._no_content = ""
+            self.takes_calls = self._shows(_PROBE, _CALL)
+
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[Segment]:
+        """The prompt in order. Raises BadRequest when the template refuses the messages or has no place for tools."""
+        if tools and not self.takes_tools:
+            raise BadRequest(400, "The model's chat template takes no tools: leave them out.", param="tools")
+        if not self.takes_calls and any(message.tool_calls for message in messages):
+            raise BadRequest(400, "The model's chat template shows no tool calls: leave them out.", param="messages")
+        return self._render(messages, tools)
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> list[Segment]:
+        marks = Marks()
+        try:
+            return _segments(self._text(messages, tools, marks), marks)
+        except (TemplateFault, MarkError) as error:
+            raise BadRequest(400, f"The model's chat template {error}.", param="messages") from error
+        except RecursionError as error:
+            raise BadRequest(400, "The tools are nested too deeply.", param="tools") from error
+
+    def _text(self, messages: Sequence[Message], tools: Sequence[Tool] | None, marks: Marks) -> str:
+        values = {
+            "messages": [_message_value(message, marks, self._no_content) for message in messages],
+            "tools": [_tool_value(tool, marks) for tool in tools] if tools else None,
+            "add_generation_prompt": True,
+            "bos_token": self._bos,
+            "eos_token": self._eos,
+            "documents": None,
+        }
+        return self._template.render(values, marks.to_json)
+
+    def _shows(self, text: str, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> bool:
+        try:
+            return any(text in segment.text for segment in self._render(messages, tools))
+        except BadRequest:
+            return False
+
+
+class _Arguments(dict[str, Any]):
+    """A call's arguments: an object to templates that go through it, their text to those that print or join it."""
+
+    def __init__(self, values: dict[str, Any], text: str) -> None:
+        super().__init__(values)
+        self._text = text
+
+    def __str__(self) -> str:
+        return str(self._text)
+
+    def __add__(self, other: str) -> str:
+        return self._text + other
+
+    def __radd__(self, other: str) -> str:
+        return other + self._text
+
+
+def _message_value(message: Message, marks: Marks, no_content: str | None) -> dict[str, Any]:
+    text = text_of(message)
+    value: dict[str, Any] = {"role": message.role, "content": marks.put(text)}
+    if message.name:
+        value["name"] = marks.put(message.name)
+    if message.tool_call_id:
+        value["tool_call_id"] = marks.put(message.tool_call_id)
+    if message.tool_calls:
+        value["content"] = marks.put(text) if text else no_content
+        value["tool_calls"] = [_call_value(call, marks) for call in message.tool_calls]
+    return value
+
+
+def _call_value(call: ToolCall, marks: Marks) -> dict[str, Any]:
+    function = {"name": marks.put(call.function.name), "arguments": _arguments(call.function.arguments, marks)}
+    value: dict[str, Any] = {"type": "function", "function": function}
+    return {"id": marks.put(call.id), **value} if call.id else value
+
+
+def _arguments(text: str, marks: Marks) -> Any:
+    try:
+        values = msgspec.json.decode(text)
+        if isinstance(values, dict):
+            return _Arguments(marks.put_all(values), marks.put(text))
+    except (msgspec.DecodeError, RecursionError):
+        pass  # what the model wrote need not be JSON: the template gets it as it is
+    return marks.put(text)
+
+
+def _tool_value(tool: Tool, marks: Marks) -> dict[str, Any]:
+    given = tool.function
+    function: dict[str, Any] = {"name": marks.put(given.name), "description": marks.put(given.description or "")}
+    function["parameters"] = marks.put_all(given.parameters or {"type": "object", "properties": {}})
+    return {"type": "function", "function": function}
+
+
+def _segments(text: str, marks: Marks) -> list[Segment]:
+    size = 0
+    segments: list[Segment] = []
+    for scaffold, pieces in itertools.groupby(marks.cut(text), key=lambda piece: piece[1]):
+        run = [piece for piece, _scaffold in pieces]
+        size += sum(map(len, run))
+        if size > SIZE_LIMIT:
+            raise MarkError(f"makes a prompt of more than {SIZE_LIMIT} characters of these messages")
+        segments.append(Segment("".join(run), scaffold))
+    return segments

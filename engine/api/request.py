@@ -1,23 +1,29 @@
-"""One HTTP request and its body."""
+"""One HTTP request: its channels, its body, its replies."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from engine.api.generate import ClientGone, Headers, Receive, Send, respond
-from engine.errors import BadRequest
+from engine.errors import BadRequest, EngineError
 
 Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
 DRAIN_FACTOR = 8
 """Up to this many times the body limit is read and thrown away, so that the 413 reaches a client still sending."""
 
 
+class ClientGone(EngineError):
+    """The client closed its connection; there is nobody to answer."""
+
+
 class Request:
-    """One HTTP request: scope, channels, headers by name."""
+    """One HTTP request: scope, channels, headers by name. `key` tells whose it is; "" when no keys are asked for."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.receive, self.send = receive, send
@@ -28,14 +34,31 @@ class Request:
         given = self.headers.get(b"x-request-id", b"")
         usable = 0 < len(given) <= 128 and all(33 <= byte <= 126 for byte in given)
         self.id = given if usable else secrets.token_hex(12).encode()
+        self.key = ""
         self.answered = False
-        self.submitted = False
 
     async def reply(
         self, status: int, body: bytes, headers: Headers | None = None, kind: bytes = b"application/json"
     ) -> None:
+        """Send a whole response."""
+        length = (b"content-length", b"%d" % len(body))
+        await self.start(status, [(b"content-type", kind), length, *(headers or [])])
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send a response's head."""
         self.answered = True
-        await respond(self.send, status, body, [(b"x-request-id", self.id), *(headers or [])], kind)
+        await self.send(
+            {"type": "http.response.start", "status": status, "headers": [*headers, (b"x-request-id", self.id)]}
+        )
+
+    async def until_gone(self) -> None:
+        """Return when the client disconnects. The body must have been read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+Handler = Callable[[Request], Awaitable[None]]
 
 
 async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:

@@ -14,7 +14,6 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvicorn
 
 from engine.api.app import App
@@ -22,33 +21,15 @@ from engine.api.child import DecodeChild
 from engine.api.http import BoundedHttpProtocol, Limits
 from engine.api.link import DecodeLink
 from engine.api.metrics import Metrics
+from engine.api.reporter import Reporter
+from engine.api.requestlog import Recorder
 from engine.config import EngineConfig, read_keys
+from engine.errors import ConfigError
 from engine.listening import BACKLOG, bind
 from engine.process import log
 
 BEAT_S = 0.25
 _HASHED_BYTES = 1 << 20
-
-
-class Reporter:
-    """One JSON object a line on stdout, for the supervisor. Nobody needs to read it."""
-
-    def __init__(self, enabled: bool) -> None:
-        self._enabled = enabled
-        if enabled:
-            # A supervisor that does not read for minutes must not block this process.
-            os.set_blocking(1, False)
-
-    def __call__(self, kind: str, detail: str, **more: object) -> None:
-        if not self._enabled:
-            return
-        line = msgspec.json.encode({"kind": kind, "detail": detail, **more}) + b"\n"
-        try:
-            os.write(1, line)
-        except BlockingIOError:
-            return  # the supervisor is behind; the next beat says the same
-        except BrokenPipeError:
-            self._enabled = False
 
 
 def fingerprint_of(model: Path) -> str:
@@ -101,18 +82,25 @@ class _Server(uvicorn.Server):
 
 async def serve(config: EngineConfig, child: DecodeChild, descriptor: int | None, *, supervised: bool) -> int:
     """Run until a signal, until stdin closes (supervised), or until loading fails. Returns the exit code."""
-    report = Reporter(supervised)
+
+    def standing() -> dict[str, object]:
+        parts = {"api": os.getpid(), "decode": link.pid}
+        return {"state": link.state.value, "pids": {name: pid for name, pid in parts.items() if pid}}
+
+    report = Reporter(supervised, standing)
     metrics = Metrics()
     link = DecodeLink(config, child, metrics, report)
     keys = read_keys(config.api_key_file) if config.api_key_file else ()
-    app = App(config, link, metrics, keys, fingerprint_of(config.model))
     stop = Stop(config.drain_s)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.on_signal)
-    tasks = [asyncio.create_task(_beat(report, link), name="beat")]
+    tasks = [asyncio.create_task(_beat(report), name="beat")]
     if supervised:
         tasks.append(asyncio.create_task(_follow_parent(stop), name="parent"))
+    recorder: Recorder | None = None
     try:
+        recorder = Recorder(config)
+        app = App(config, link, metrics, recorder, keys, fingerprint_of(config.model))
         problem = await _unless(stop, link.start())
         if problem is None:
             log("api", "stopped", while_loading=True)
@@ -121,12 +109,18 @@ async def serve(config: EngineConfig, child: DecodeChild, descriptor: int | None
             report("failed", problem)
             log("api", "start_failed", why=problem)
             return 1
-        return await _serve_http(config, app, link, report, descriptor, stop)
+        return await _serve_http(config, app, recorder, link, report, descriptor, stop)
+    except ConfigError as error:
+        report("failed", str(error))
+        log("api", "bad_config", error=str(error))
+        return 2
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await link.close()
+        if recorder is not None:
+            await asyncio.to_thread(recorder.close)
 
 
 async def _unless(stop: Stop, work: Coroutine[Any, Any, str]) -> str | None:
@@ -145,6 +139,7 @@ async def _unless(stop: Stop, work: Coroutine[Any, Any, str]) -> str | None:
 async def _serve_http(
     config: EngineConfig,
     app: App,
+    recorder: Recorder,
     link: DecodeLink,
     report: Reporter,
     descriptor: int | None,
@@ -160,6 +155,7 @@ async def _serve_http(
         log("api", "start_failed", why=f"cannot listen on {config.host}:{config.port}: {error.strerror}")
         return 1
     host, port = sock.getsockname()[:2]
+    recorder.listens_on(host, port)
     server = _Server(
         uvicorn.Config(
             app,
@@ -181,7 +177,7 @@ async def _serve_http(
         up.cancel()
         await serving
         return 1
-    report("ready", f"http://{host}:{port}", pids={"api": os.getpid(), "decode": link.pid})
+    report("ready", f"http://{host}:{port}")
     log("api", "ready", url=f"http://{host}:{port}", model=config.name)
     stopped = asyncio.create_task(stop.asked.wait(), name="stop")
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -189,7 +185,7 @@ async def _serve_http(
     app.draining = True
     report("draining", f"{len(link.tickets)} requests open")
     log("api", "draining", open=len(link.tickets))
-    drained = asyncio.create_task(link.tickets.drained(), name="drained")
+    drained = asyncio.create_task(link.drained(), name="drained")
     hurried = asyncio.create_task(stop.hurried.wait(), name="hurried")
     await asyncio.wait({drained, hurried}, timeout=stop.grace_s, return_when=asyncio.FIRST_COMPLETED)
     link.fail_open("the engine is shutting down")
@@ -202,9 +198,9 @@ async def _serve_http(
     return 0
 
 
-async def _beat(report: Reporter, link: DecodeLink) -> None:
+async def _beat(report: Reporter) -> None:
     while True:
-        report("beat", link.state.value, pids={"api": os.getpid(), "decode": link.pid})
+        report.beat()
         await asyncio.sleep(BEAT_S)
 
 

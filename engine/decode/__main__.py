@@ -13,7 +13,9 @@ import msgspec
 
 from engine import wire
 from engine.decode.llama import Llama
-from engine.decode.loop import DecodeLoop, DecodeSettings, warm_up
+from engine.decode.loop import DecodeLoop
+from engine.decode.settings import DecodeSettings
+from engine.decode.warmup import warm_up
 from engine.errors import EngineError
 from engine.process import die_with_parent, log
 
@@ -34,12 +36,23 @@ def main() -> int:
                 threads=settings.threads,
                 gpu_layers=settings.gpu_layers,
                 prefill_chunk=settings.prefill_chunk,
+                deterministic=settings.deterministic,
+                lora=[(name, Path(path)) for name, path in settings.lora],
             )
-            slowest_step_s = warm_up(llama)
+            speed = warm_up(llama)
             load_s = time.perf_counter() - began
-            peer.sendall(wire.pack(wire.Hello(llama.facts(), os.getpid(), slowest_step_s)))
-            log("decode", "ready", load_s=load_s, device=llama.device, chunk=llama.chunk, step_s=slowest_step_s)
-            DecodeLoop(llama, peer).run()
+            peer.sendall(wire.pack(wire.Hello(llama.facts(), os.getpid(), speed.slowest_step_s)))
+            log(
+                "decode",
+                "ready",
+                load_s=load_s,
+                device=llama.model.device,
+                chunk=llama.chunk,
+                step_s=speed.slowest_step_s,
+                prompt_tokens_per_s=1 / speed.token_s,
+                copy_worth_tokens=speed.worth,
+            )
+            DecodeLoop(llama, peer, settings, speed).run()
         except EngineError as error:
             log("decode", "fatal", error=str(error))
             peer.setblocking(True)

@@ -1,47 +1,40 @@
-"""The decode loop: commands in, llama.cpp steps, one frame out per step."""
+"""The decode loop: commands in, llama.cpp steps, frames out."""
 
 from __future__ import annotations
 
-import math
+import heapq
 import select
 import socket
 import time
-from dataclasses import dataclass, field
-
-import msgspec
+from collections.abc import Mapping
+from collections.abc import Sequence as Rows
 
 from engine import wire
-from engine.decode import schedule
+from engine.decode.answer import Answer
+from engine.decode.embeddings import Embeddings
 from engine.decode.llama import Llama, NoRoom
-from engine.decode.padding import Row
-from engine.decode.sampler import Sampler
-from engine.decode.schedule import Chosen, Chunk, DecodeRow, Ended, Ending, Schedule
+from engine.decode.outcome import admit, apply
+from engine.decode.pace import Pace
+from engine.decode.planning import plan
+from engine.decode.preparing import Prepared, Preparer
+from engine.decode.schedule import Chosen, Chunk, DecodeRow, Ended, Ending, Plan, Schedule, Sequence
+from engine.decode.settings import DecodeSettings
 from engine.decode.text import TextAssembler
-from engine.decode.tokenizer import Tokenizer
-from engine.errors import DecodeError
+from engine.decode.warmup import Speed
+from engine.errors import ConstraintError, DecodeError
 from engine.process import log
 
 IDLE_BEAT_S = 0.2
 """An idle loop sends a heartbeat this often."""
 
 
-@dataclass(slots=True)
-class Answer:
-    """What a running request needs besides its place in the schedule."""
-
-    request: wire.Submit
-    sampler: Sampler | None
-    text: TextAssembler
-    prompt_tokens: int
-    logprobs: list[wire.TokenLogprob] = field(default_factory=list)
-
-
 class DecodeLoop:
     """Owns the model, the schedule and the socket to the API process."""
 
-    def __init__(self, llama: Llama, peer: socket.socket) -> None:
+    def __init__(self, llama: Llama, peer: socket.socket, settings: DecodeSettings, speed: Speed) -> None:
         self._llama = llama
         self._peer = peer
+        self._isolate_keys = settings.isolate_keys
         self._unpacker = wire.Unpacker()
         self._wake_read, self._wake_write = socket.socketpair()
         for end in (peer, self._wake_read, self._wake_write):
@@ -49,27 +42,39 @@ class DecodeLoop:
         self._poll = select.poll()
         self._poll.register(peer, select.POLLIN)
         self._poll.register(self._wake_read, select.POLLIN)
-        self._tokenizer = Tokenizer(llama.vocab, self._wake)
-        budget = max(2 * llama.chunk, llama.chunk + llama.slots)
-        self._state = Schedule(slots=llama.slots, ctx=llama.ctx, chunk=llama.chunk, budget=budget)
+        self._preparer = Preparer(llama, self._wake)
+        self._embeddings = Embeddings(llama)
+        self._pace = Pace(settings.step_target_s, speed.token_s, most=4 * llama.chunk)
+        self._state = Schedule(
+            slots=llama.slots,
+            ctx=llama.ctx,
+            chunk=llama.chunk,
+            budget=llama.chunk,
+            aligned=llama.deterministic,
+            sharing=settings.prefix_cache and llama.shares,
+            worth=speed.worth,
+        )
         self._answers: dict[int, Answer] = {}
-        self._outputs: list[wire.Output] = []
+        self._deadlines: list[tuple[int, int]] = []
+        self._frame = _Frame()
         self._failures = 0
-        self._decode_s = 0.0
 
     def run(self) -> None:
         """Serve until the API process closes its end. Raises DecodeError when llama.cpp fails again and again."""
+        state = self._state
         try:
-            while self._receive(idle=not self._state.running and not self._state.waiting):
-                self._accept_tokenized()
+            while self._receive(idle=not state.running and not state.waiting and not self._embeddings.pending):
+                self._accept_prepared()
+                self._expire()
                 self._step()
+                if vector := self._embeddings.step():
+                    self._post(vector)
         except (BrokenPipeError, ConnectionResetError):
             log("decode", "peer_gone")
         finally:
-            self._tokenizer.close()
+            self._preparer.close()
             for answer in self._answers.values():
-                if answer.sampler:
-                    answer.sampler.close()
+                answer.close()
             self._wake_read.close()
             self._wake_write.close()
 
@@ -96,161 +101,217 @@ class DecodeLoop:
         return True
 
     def _obey(self, command: wire.Command) -> None:
-        if isinstance(command, wire.Submit):
-            self._tokenizer.put(command)
-        elif not isinstance(command, wire.Cancel):
-            raise NotImplementedError(command)
-        elif self._tokenizer.cancel(command.id):
-            self._outputs.append(wire.Output(command.id, "", 0, finish=Ending.CANCELLED.value))
-        elif ended := self._state.end(command.id, Ending.CANCELLED):
-            self._finish(ended, "")
+        if not isinstance(command, wire.Cancel):
+            self._preparer.put(command)
+        elif self._preparer.cancel(command.id) or self._embeddings.cancel(command.id):
+            self._frame.outputs.append(wire.Output(command.id, "", 0, finish=Ending.CANCELLED.value))
+        else:
+            self._end(command.id, Ending.CANCELLED)
 
-    def _accept_tokenized(self) -> None:
-        for done in self._tokenizer.take():
-            request, count = done.request, len(done.tokens)
-            if done.error or not count:
-                reason = done.error or "the prompt is empty"
-                self._outputs.append(wire.Output(request.id, "", 0, finish="refused", error=reason))
-                continue
-            if count >= self._llama.ctx:
-                self._outputs.append(wire.Output(request.id, "", 0, finish="refused", prompt_tokens=count))
-                continue
-            try:
-                sampler = self._llama.sampler(request.sampling)
-            except DecodeError as error:
-                self._outputs.append(wire.Output(request.id, "", 0, finish="error", error=str(error)))
-                continue
-            self._answers[request.id] = Answer(request, sampler, TextAssembler(request.stop), count)
-            self._state.submit(
-                schedule.Sequence(request.id, done.tokens, max_new=request.max_tokens or self._llama.ctx)
+    def _accept_prepared(self) -> None:
+        for done in self._preparer.take():
+            if isinstance(done, wire.Tokens | wire.Vector):
+                self._post(done)
+            elif isinstance(done.request, wire.Embed):
+                self._embeddings.put(done.request.id, done.tokens)
+            else:
+                self._accept(done.request, done)
+
+    def _accept(self, request: wire.Submit, done: Prepared) -> None:
+        outputs, count = self._frame.outputs, len(done.tokens)
+        if done.error:
+            outputs.append(wire.Output(request.id, "", 0, finish="refused", error=done.error))
+            return
+        if count >= self._llama.ctx:
+            outputs.append(wire.Output(request.id, "", 0, finish="refused", prompt_tokens=count))
+            return
+        try:
+            sampler = self._llama.sampler(request.sampling)
+        except DecodeError as error:
+            outputs.append(wire.Output(request.id, "", 0, finish="error", error=str(error)))
+            return
+        self._answers[request.id] = Answer(request, sampler, done.matcher, TextAssembler(request.stop), count)
+        if request.deadline_ns:
+            heapq.heappush(self._deadlines, (request.deadline_ns, request.id))
+        self._state.submit(
+            Sequence(
+                request.id,
+                done.tokens,
+                max_new=request.max_tokens or self._llama.ctx,
+                key=request.key,
+                priority=request.priority,
+                adapter=request.adapter,
+                root=f"{request.adapter}\0{request.key if self._isolate_keys else ''}",
             )
+        )
+
+    def _expire(self) -> None:
+        """End what is of no use any more."""
+        while self._deadlines and self._deadlines[0][0] <= time.monotonic_ns():
+            _deadline, id = heapq.heappop(self._deadlines)
+            self._end(id, Ending.DEADLINE)
 
     def _step(self) -> None:
         began = time.perf_counter()
-        self._decode_s = 0.0
-        step = schedule.plan(self._state)
-        now = time.monotonic_ns()
-        admitted = [
-            wire.Admitted(seq.id, now, self._answers[seq.id].prompt_tokens) for seq in schedule.admit(self._state, step)
-        ]
-        chosen: dict[int, Chosen] = {}
-        texts: dict[int, str] = {}
-        rows_done, chunks_done, crowded = 0, 0, False
+        state, frame = self._state, self._frame
+        state.turns.tick(began)
+        if not state.aligned:
+            streams = any(not sequence.prefilling for sequence in state.running.values())
+            state.budget = self._pace.prompt_tokens(streams=streams)
+        step = plan(state)
         try:
+            if step.preempt is not None:
+                state.preempt(step.preempt)
+                frame.preempted += 1
+            self._admit(step)
             if step.rows:
-                self._timed_rows(step.rows)
-                for index, row in enumerate(step.rows):
-                    chosen[row.id], texts[row.id] = self._choose(row.id, index)
-                rows_done = len(step.rows)
+                self._rows(step.rows)
+                if step.chunks:  # those who stream need not wait for the prompts of others
+                    self._send(0.0)
             for chunk in step.chunks:
-                self._timed_chunk(chunk)
-                if chunk.last:
-                    chosen[chunk.id], texts[chunk.id] = self._choose(chunk.id, 0)
-                chunks_done += 1
+                self._chunk(chunk)
             self._failures = 0 if not step.empty else self._failures
         except NoRoom:
-            crowded = True
+            self._make_room()
         except DecodeError as error:
             self._fail_all(error)
-            return
-        done = schedule.Plan((), step.rows[:rows_done], step.chunks[:chunks_done])
-        ended = schedule.apply(self._state, done, chosen)
-        endings = {end.id: end for end in ended}
-        for id, text in texts.items():
-            if end := endings.get(id):
-                self._finish(end, text)
-            else:
-                self._emit(id, text)
-        if crowded:
-            self._make_room()
-        self._send(admitted, time.perf_counter() - began)
+        self._send(time.perf_counter() - began)
 
-    def _timed_rows(self, rows: tuple[DecodeRow, ...]) -> None:
+    def _admit(self, step: Plan) -> None:
+        now = time.monotonic_ns()
+        for given, sequence in zip(step.admit, admit(self._state, step), strict=True):
+            self._llama.start(given.slot, given.source, given.reused)
+            answer = self._answers[sequence.id]
+            cached = min(given.reused, answer.prompt_tokens)
+            self._frame.admitted.append(wire.Admitted(sequence.id, now, answer.prompt_tokens, cached))
+
+    def _rows(self, rows: tuple[DecodeRow, ...]) -> None:
+        """One token for every running stream; those of one LoRA adapter together."""
+        running, took_s = self._state.running, 0.0
+        for adapter, group in _by_adapter(rows, {slot: running[slot].adapter for slot in running}):
+            start = time.perf_counter()
+            self._llama.decode_rows(group, adapter)
+            took_s += time.perf_counter() - start
+            chosen: dict[int, Chosen] = {}
+            for index, row in enumerate(group):
+                self._choose(row.id, index, chosen)
+            self._settle(Plan((), tuple(row for row in group if row.id in chosen), ()), chosen)
+        self._frame.decode_s += took_s
+        self._pace.decoded(took_s)
+
+    def _chunk(self, chunk: Chunk) -> None:
+        sequence = self._state.running.get(chunk.slot)
+        if sequence is None or sequence.id != chunk.id:
+            return  # an earlier chunk of it failed
         start = time.perf_counter()
-        self._llama.decode_rows([Row(row.slot, row.position, row.token) for row in rows])
-        self._decode_s += time.perf_counter() - start
+        self._llama.prefill(chunk.slot, chunk.start, chunk.tokens, wants_logits=chunk.last, adapter=sequence.adapter)
+        took_s = time.perf_counter() - start
+        self._frame.decode_s += took_s
+        self._pace.computed(len(chunk.tokens), took_s)
+        chosen: dict[int, Chosen] = {}
+        if chunk.last:
+            self._choose(chunk.id, 0, chosen)
+        if chosen or not chunk.last:
+            self._settle(Plan((), (), (chunk,)), chosen)
 
-    def _timed_chunk(self, chunk: Chunk) -> None:
-        start = time.perf_counter()
-        self._llama.prefill(chunk.slot, chunk.start, chunk.tokens, wants_logits=chunk.last)
-        self._decode_s += time.perf_counter() - start
-
-    def _choose(self, id: int, row: int) -> tuple[Chosen, str]:
-        """The next token of a request, and the text that it makes certain."""
-        answer, llama = self._answers[id], self._llama
-        token = int(llama.logits(row).argmax()) if answer.sampler is None else llama.sample(answer.sampler, row)
-        if not 0 <= token < llama.vocab.size or math.isnan(llama.logits(row)[token]):
-            raise DecodeError("the model computed values that are no numbers; its file may be damaged")
-        wanted = answer.request.sampling.top_logprobs
-        if wanted >= 0:
-            answer.logprobs.append(llama.logprobs(row, token, wanted))
-        if token in llama.vocab.ends:
-            return Chosen(token, ends=True), ""
-        text = answer.text.push(llama.vocab.piece(token))
-        return Chosen(token, ends=answer.text.stopped), text
-
-    def _emit(self, id: int, text: str) -> None:
+    def _choose(self, id: int, row: int, chosen: dict[int, Chosen]) -> None:
+        """The next token goes into `chosen`, its text into the frame. A broken constraint ends its own request."""
         answer = self._answers[id]
-        logprobs = answer.logprobs if answer.request.sampling.top_logprobs >= 0 else None
-        self._outputs.append(wire.Output(id, text, 1, logprobs=logprobs))
-        answer.logprobs = []
+        try:
+            chosen[id], text = answer.choose(self._llama, row)
+        except ConstraintError as error:
+            self._end(id, Ending.ERROR, str(error))
+            return
+        self._frame.sample_s += answer.sample_s
+        self._frame.texts[id] = text
+
+    def _settle(self, done: Plan, chosen: dict[int, Chosen]) -> None:
+        """Write computed parts back, and what they brought into the frame."""
+        for end in apply(self._state, done, chosen):
+            self._finish(end, self._frame.texts.pop(end.id))
+        for id, text in self._frame.texts.items():
+            self._frame.outputs.append(wire.Output(id, text, 1, logprobs=self._answers[id].taken_logprobs()))
+        self._frame.texts.clear()
+
+    def _end(self, id: int, ending: Ending, error: str = "") -> None:
+        if ended := self._state.end(id, ending):
+            self._finish(ended, "", error)
 
     def _finish(self, end: Ended, text: str, error: str = "") -> None:
         answer = self._answers.pop(end.id)
-        if answer.sampler:
-            answer.sampler.close()
-        if end.slot >= 0:
-            self._llama.free(end.slot)
+        answer.close()
+        if end.slot >= 0 and not self._state.sharing:
+            self._llama.start(end.slot, end.slot, 0)
         text += answer.text.push(b"", final=True)
         natural = end.ending in (Ending.STOP, Ending.LENGTH)
-        logprobs = answer.logprobs if answer.request.sampling.top_logprobs >= 0 else None
-        self._outputs.append(
+        self._frame.outputs.append(
             wire.Output(
                 end.id,
                 text,
                 int(natural),
                 finish=end.ending.value,
                 error=error,
-                logprobs=logprobs,
+                logprobs=answer.taken_logprobs(),
                 prompt_tokens=answer.prompt_tokens,
             )
         )
 
     def _make_room(self) -> None:
-        """No KV cell was free: put the youngest sequence back into the queue, or fail the only one."""
+        """No KV cell was free: give up what idle streams hold, else put the youngest sequence back into the queue, else
+        fail the only one."""
+        idle = [slot for slot, held in enumerate(self._state.held) if held]
+        for slot in idle:
+            self._state.forget(slot)
+            self._llama.start(slot, slot, 0)
+        if idle:
+            return
         preempted = self._state.preempt()
         if preempted is not None:
-            self._llama.free(preempted.slot)
+            self._llama.start(preempted.slot, preempted.slot, 0)
+            self._frame.preempted += 1
             log("decode", "preempted", running=len(self._state.running))
             return
         for sequence in list(self._state.running.values()):
-            if ended := self._state.end(sequence.id, Ending.ERROR):
-                self._finish(ended, "", "no memory is left for this sequence")
+            self._end(sequence.id, Ending.ERROR, "no memory is left for this sequence")
 
     def _fail_all(self, error: DecodeError) -> None:
         """After a failed llama_decode part of its batch may be in the cache: end what runs and start clean."""
         self._failures += 1
         log("decode", "failed", error=str(error), in_a_row=self._failures)
+        self._frame.texts.clear()
         for sequence in list(self._state.running.values()):
-            if ended := self._state.end(sequence.id, Ending.ERROR):
-                self._finish(ended, "", str(error))
+            self._end(sequence.id, Ending.ERROR, str(error))
+        for slot in range(self._llama.slots):
+            self._state.forget(slot)
         self._llama.clear()
-        self._send([], 0.0)
         if self._failures >= 3:
+            self._send(0.0)
             raise error
 
-    def _send(self, admitted: list[wire.Admitted], step_s: float) -> None:
-        outputs, self._outputs = self._outputs, []
-        frame = wire.Step(
-            t_ns=time.monotonic_ns(),
-            admitted=admitted,
-            outputs=outputs,
-            running=len(self._state.running),
-            waiting=len(self._state.waiting) + self._tokenizer.pending,
-            kv_cells=sum(self._llama.lengths),
-            decode_s=self._decode_s,
-            step_s=step_s,
+    def _send(self, step_s: float) -> None:
+        """Send the frame; `step_s` 0: the step goes on."""
+        frame, self._frame = self._frame, _Frame()
+        if not step_s:
+            self._frame.decode_s, self._frame.sample_s = frame.decode_s, frame.sample_s
+        held = sum(self._llama.lengths)
+        used = sum(self._llama.lengths[slot] for slot in self._state.running)
+        self._post(
+            wire.Step(
+                t_ns=time.monotonic_ns(),
+                admitted=frame.admitted,
+                outputs=frame.outputs,
+                running=len(self._state.running),
+                waiting=len(self._state.waiting) + self._preparer.pending,
+                kv_cells=used,
+                decode_s=frame.decode_s if step_s else 0.0,
+                step_s=step_s,
+                sample_s=frame.sample_s,
+                kv_cached=held - used,
+                preempted=frame.preempted,
+            )
         )
+
+    def _post(self, frame: wire.Frame) -> None:
         self._peer.setblocking(True)
         try:
             self._peer.sendall(wire.pack(frame))
@@ -258,29 +319,22 @@ class DecodeLoop:
             self._peer.setblocking(False)
 
 
-def warm_up(llama: Llama) -> float:
-    """Run the largest prompt chunk and the largest decode step once; returns the slower one's seconds.
-
-    It pages the weights in, and its time tells a slow model from a hung one.
-    """
-    size = min(llama.chunk, llama.ctx - 1)
-    start = time.perf_counter()
-    llama.prefill(0, 0, [0] * size, wants_logits=True)
-    prefilled = time.perf_counter()
-    llama.decode_rows([Row(slot, llama.lengths[slot], 0) for slot in range(llama.slots)])
-    slowest = max(prefilled - start, time.perf_counter() - prefilled)
-    llama.clear()
-    return slowest
+def _by_adapter(rows: Rows[DecodeRow], adapters: Mapping[int, str]) -> list[tuple[str, list[DecodeRow]]]:
+    """Rows of one LoRA adapter (slot -> name) together, in order of slot."""
+    groups: dict[str, list[DecodeRow]] = {}
+    for row in rows:
+        groups.setdefault(adapters[row.slot], []).append(row)
+    return list(groups.items())
 
 
-class DecodeSettings(msgspec.Struct, frozen=True):
-    """What the API process passes on the command line of the decode process."""
+class _Frame:
+    """What the next frame will tell."""
 
-    parent_pid: int
-    fd: int
-    model: str
-    ctx: int
-    slots: int
-    threads: int
-    gpu_layers: int
-    prefill_chunk: int
+    def __init__(self) -> None:
+        self.admitted: list[wire.Admitted] = []
+        self.outputs: list[wire.Output] = []
+        self.texts: dict[int, str] = {}
+        """Text of the tokens chosen in this call of llama.cpp, until they are written back."""
+        self.decode_s = 0.0
+        self.sample_s = 0.0
+        self.preempted = 0

@@ -1,17 +1,19 @@
 """Which sequences get which tokens in the next step: pure decisions, no llama.cpp, no clock.
 
-The state is two lists: `waiting` (a queue) and `running` (one sequence a slot). `plan` reads it, the caller computes
-what the plan says, `apply` writes the outcome back. A step decodes one token for every sequence whose prompt is done,
-then spends what is left of its token budget on prompt chunks, oldest sequence first. Chunks always start at multiples
-of the chunk size, so that a prompt is computed the same way whoever runs beside it.
+The state is a queue (`waiting`), the `running` sequences by slot, and what idle slots still `held` from earlier ones.
+`plan` reads it, `admit` gives slots, the caller computes what the plan says, `apply` writes the outcome back. A step
+decodes one token for every sequence whose prompt is done, then spends its budget on prompts. A slot is a KV stream of
+its own; a prompt that begins like what some stream holds starts from there: in that stream when it is idle, else from
+a copy.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+
+from engine.decode.prefixes import PrefixTree
+from engine.decode.turns import Turns
 
 
 class Ending(Enum):
@@ -20,6 +22,7 @@ class Ending(Enum):
     STOP = "stop"
     LENGTH = "length"
     CANCELLED = "cancelled"
+    DEADLINE = "deadline"
     ERROR = "error"
 
 
@@ -31,6 +34,14 @@ class Sequence:
     tokens: list[int]
     max_new: int
     """At least 1."""
+    key: str = ""
+    """Whose request it is, for fairness."""
+    priority: int = 0
+    """0 goes first."""
+    adapter: str = ""
+    """LoRA adapter; a llama_decode holds rows of one only."""
+    root: str = ""
+    """Prompts are shared only among sequences of the same root."""
     slot: int = -1
     computed: int = 0
     new: int = 0
@@ -41,6 +52,17 @@ class Sequence:
     @property
     def prefilling(self) -> bool:
         return self.computed < self.prefill_until
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A sequence gets a slot; the first `reused` tokens of its prompt come from the stream of slot `source` (which may
+    be its own)."""
+
+    id: int
+    slot: int
+    source: int
+    reused: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +88,16 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step. `admit` names (sequence id, slot) in queue order."""
+    """One step. `preempt` is the slot of a sequence that goes back to the queue first, for a more urgent one."""
 
-    admit: tuple[tuple[int, int], ...]
+    admit: tuple[Admission, ...]
     rows: tuple[DecodeRow, ...]
     chunks: tuple[Chunk, ...]
+    preempt: int | None = None
 
     @property
     def empty(self) -> bool:
         return not self.rows and not self.chunks
-
-    @property
-    def token_count(self) -> int:
-        return len(self.rows) + sum(len(chunk.tokens) for chunk in self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +119,45 @@ class Ended:
 
 @dataclass(slots=True)
 class Schedule:
-    """All mutable state of scheduling. `budget` is the most tokens one step may compute."""
+    """All mutable state of scheduling."""
 
     slots: int
     ctx: int
     chunk: int
+    """Most prompt tokens in one llama_decode."""
     budget: int
-    waiting: deque[Sequence] = field(default_factory=deque)
+    """Most prompt tokens in one step; the caller adapts it."""
+    aligned: bool = False
+    """Chunks are of `chunk` tokens, at multiples of it, and only whole ones are shared: the same llama_decode calls for
+    a prompt, whatever else runs."""
+    sharing: bool = True
+    """Whether prompts are shared at all."""
+    worth: int = 16
+    """So many tokens a stream must save before it is copied."""
+    waiting: list[Sequence] = field(default_factory=list)
     running: dict[int, Sequence] = field(default_factory=dict)
     """Slot -> sequence."""
+    held: list[list[int]] = field(default_factory=list)
+    """What the stream of each idle slot holds from its last sequence; [] for running ones."""
+    left: list[int] = field(default_factory=list)
+    """When each slot became idle, in steps: the one longest idle is overwritten first."""
+    steps: int = 0
+    tree: PrefixTree = field(default_factory=PrefixTree)
+    turns: Turns = field(init=False)
     crowded: bool = False
     """Memory ran out: nobody is admitted until a running sequence ends."""
 
     def __post_init__(self) -> None:
-        if self.budget < self.slots + self.chunk:
-            raise ValueError(f"budget {self.budget} is below slots + chunk: a prompt might never get its turn")
+        self.turns = Turns(self.slots)
+        self.held = [[] for _ in range(self.slots)]
+        self.left = [0] * self.slots
 
     def submit(self, sequence: Sequence) -> None:
         """Queue a sequence. Its prompt must leave room for one more token."""
         if not 0 < len(sequence.tokens) < self.ctx:
             raise ValueError(f"a prompt of {len(sequence.tokens)} tokens does not fit into {self.ctx}")
         sequence.max_new = max(1, min(sequence.max_new, self.ctx - len(sequence.tokens)))
+        self.turns.join(sequence.key)
         self.waiting.append(sequence)
 
     def end(self, id: int, ending: Ending) -> Ended | None:
@@ -128,93 +165,53 @@ class Schedule:
         for sequence in self.waiting:
             if sequence.id == id:
                 self.waiting.remove(sequence)
+                self.turns.keys[sequence.key].waiting -= 1
                 return Ended(id, -1, ending)
-        for slot, sequence in self.running.items():
+        for sequence in self.running.values():
             if sequence.id == id:
-                del self.running[slot]
-                self.crowded = False
-                return Ended(id, slot, ending)
+                return self.leave(sequence, ending)
         return None
 
-    def preempt(self) -> Sequence | None:
-        """Move the youngest running sequence back to the head of the queue, to be computed anew; None if only one runs.
+    def preempt(self, slot: int | None = None) -> Sequence | None:
+        """Move a running sequence back to the queue, to be computed anew; it keeps the tokens it has.
 
-        The caller frees the slot it names; the sequence keeps the tokens it has.
+        Without a slot: memory ran out, and the youngest goes; its stream is forgotten. None if only one runs.
         """
-        if len(self.running) < 2:
-            return None
-        youngest = max(self.running.values(), key=lambda sequence: sequence.id)
-        del self.running[youngest.slot]
-        youngest.computed = 0
-        self.crowded = True
-        self.waiting.appendleft(youngest)
-        return youngest
+        if slot is None:
+            if len(self.running) < 2:
+                return None
+            slot = max(self.running.values(), key=lambda sequence: (sequence.priority, sequence.id)).slot
+            self.crowded = True
+        sequence = self.running[slot]
+        self._retire(sequence)
+        if self.crowded:
+            self.forget(slot)
+        sequence.computed = 0
+        self.turns.keys[sequence.key].waiting += 1
+        self.waiting.insert(0, sequence)
+        return sequence
+
+    def forget(self, slot: int) -> None:
+        """The stream of an idle slot was emptied."""
+        self.held[slot] = []
+        self.tree.remove(slot)
+
+    def leave(self, sequence: Sequence, ending: Ending) -> Ended:
+        """Take a running sequence out."""
+        self._retire(sequence)
+        self.crowded = False
+        return Ended(sequence.id, sequence.slot, ending)
+
+    def _retire(self, sequence: Sequence) -> None:
+        """The slot becomes idle and goes on holding what was computed in it."""
+        slot = sequence.slot
+        del self.running[slot]
+        self.turns.keys[sequence.key].running -= 1
+        self.left[slot] = self.steps
+        if self.sharing:
+            self.held[slot] = sequence.tokens[: sequence.computed]
+            self.tree.put(slot, sequence.root, self.held[slot])
 
     def __repr__(self) -> str:
         slots = " ".join(f"{slot}:{seq.id}@{seq.computed}/{len(seq.tokens)}" for slot, seq in self.running.items())
         return f"<Schedule running [{slots}] waiting {[seq.id for seq in self.waiting]}>"
-
-
-def plan(state: Schedule) -> Plan:
-    """Decide the next step without changing `state`."""
-    full = state.crowded and bool(state.running)
-    free = [] if full else [slot for slot in range(state.slots) if slot not in state.running]
-    admit = tuple((seq.id, slot) for seq, slot in zip(state.waiting, free, strict=False))
-    rows = tuple(
-        DecodeRow(seq.id, slot, seq.computed, seq.tokens[seq.computed])
-        for slot, seq in sorted(state.running.items())
-        if not seq.prefilling
-    )
-    left = state.budget - len(rows)
-    chunks: list[Chunk] = []
-    ahead = [(seq, seq.computed, seq.prefill_until) for seq in state.running.values() if seq.prefilling]
-    ahead += [(seq, 0, len(seq.tokens)) for seq, _slot in zip(state.waiting, free, strict=False)]
-    slot_of = dict(admit)
-    for seq, start, until in sorted(ahead, key=lambda item: item[0].id):
-        while start < until:
-            size = min(state.chunk, until - start)
-            if size > left:
-                return Plan(admit, rows, tuple(chunks))
-            slot = slot_of.get(seq.id, seq.slot)
-            end = start + size
-            chunks.append(Chunk(seq.id, slot, start, tuple(seq.tokens[start:end]), last=end == until))
-            left -= size
-            start = end
-    return Plan(admit, rows, tuple(chunks))
-
-
-def admit(state: Schedule, step: Plan) -> list[Sequence]:
-    """Give the admitted sequences their slots; returns them. To be called before the step is computed."""
-    admitted = []
-    for id, slot in step.admit:
-        sequence = state.waiting.popleft()
-        if sequence.id != id or slot in state.running:
-            raise RuntimeError(f"the plan admits {id} to {slot}, the state says otherwise: {state!r}")
-        sequence.slot, sequence.computed, sequence.prefill_until = slot, 0, len(sequence.tokens)
-        state.running[slot] = sequence
-        admitted.append(sequence)
-    return admitted
-
-
-def apply(state: Schedule, step: Plan, chosen: Mapping[int, Chosen]) -> list[Ended]:
-    """Write a computed step back: positions, chosen tokens, endings. `chosen` holds one token for each id that got one.
-
-    An id that left the state while the step ran is passed over.
-    """
-    ended: list[Ended] = []
-    parts: list[DecodeRow | Chunk] = [*step.rows, *step.chunks]
-    for part in parts:
-        sequence = state.running.get(part.slot)
-        if sequence is None or sequence.id != part.id:
-            continue
-        sequence.computed += len(part.tokens) if isinstance(part, Chunk) else 1
-        if isinstance(part, Chunk) and not part.last:
-            continue
-        choice = chosen[part.id]
-        sequence.tokens.append(choice.token)
-        sequence.new += 1
-        if choice.ends or sequence.new >= sequence.max_new or len(sequence.tokens) >= state.ctx:
-            del state.running[part.slot]
-            state.crowded = False
-            ended.append(Ended(part.id, part.slot, Ending.STOP if choice.ends else Ending.LENGTH))
-    return ended

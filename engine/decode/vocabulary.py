@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.decode.bindings import L
 from engine.errors import DecodeError
 
@@ -19,7 +22,9 @@ class Vocabulary:
         self.eos = int(L.llama_vocab_eos(vocab))
         self.ends = frozenset(t for t in range(self.size) if L.llama_vocab_is_eog(vocab, t))
         self.longest_bytes = max(len(L.llama_vocab_get_text(vocab, t) or b"") for t in range(self.size))
-        self._pieces: dict[int, bytes] = {}
+        self.end_tokens: npt.NDArray[np.int32] = np.array(sorted(self.ends), np.int32)
+        """The same as `ends`, to index logits with."""
+        self._pieces: dict[tuple[int, bool], bytes] = {}
 
     def text(self, token: int) -> str:
         """The token as the vocabulary writes it ("" for none)."""
@@ -39,19 +44,24 @@ class Vocabulary:
             raise DecodeError(f"llama_tokenize answered {count} for {len(data)} bytes")
         return list(buffer[:count])
 
-    def piece(self, token: int) -> bytes:
-        """The bytes a token stands for; control tokens stand for none. An id outside the vocabulary raises."""
-        known = self._pieces.get(token)
-        if known is not None:
-            return known
+    def known(self, token: int) -> int:
+        """The token itself. Raises DecodeError when it is outside the vocabulary: llama.cpp would end the process."""
         if not 0 <= token < self.size:
             raise DecodeError(f"token {token} is outside the vocabulary of {self.size}")
+        return token
+
+    def piece(self, token: int, *, control: bool = False) -> bytes:
+        """The bytes a token stands for; control tokens stand for none, or with `control` for their name."""
+        piece = self._pieces.get((token, control))
+        if piece is not None:
+            return piece
+        self.known(token)
         size = 64
         buffer = ctypes.create_string_buffer(size)
-        length = L.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+        length = L.llama_token_to_piece(self._vocab, token, buffer, size, 0, control)
         if length < 0:
             buffer = ctypes.create_string_buffer(-length)
-            length = L.llama_token_to_piece(self._vocab, token, buffer, -length, 0, False)
+            length = L.llama_token_to_piece(self._vocab, token, buffer, -length, 0, control)
         piece = bytes(buffer.raw[: max(0, length)])
-        self._pieces[token] = piece
+        self._pieces[token, control] = piece
         return piece

@@ -156,7 +156,7 @@ async def test_a_stalled_engine_that_wakes_up_in_time_is_not_killed() -> None:
 
 
 async def test_an_engine_that_dies_again_and_again_is_given_up_with_a_clear_event() -> None:
-    async with running(max_restarts=3) as engine:
+    async with running(max_deaths=3) as engine:
 
         async def shoot() -> bool:
             engine.supervisor.kill("api")
@@ -167,7 +167,7 @@ async def test_an_engine_that_dies_again_and_again_is_given_up_with_a_clear_even
 
 
 async def test_a_decode_process_that_dies_again_and_again_leaves_a_health_that_says_so() -> None:
-    async with running(max_restarts=3) as engine:
+    async with running(max_deaths=3) as engine:
 
         async def shoot() -> bool:
             engine.supervisor.kill("decode")

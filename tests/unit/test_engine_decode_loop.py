@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from engine import wire
 from engine.decode.llama import NoRoom
 from engine.decode.loop import DecodeLoop
-from engine.decode.padding import PADDING, Row, with_padding
+from engine.decode.padding import PADDING, with_padding
+from engine.decode.schedule import DecodeRow
+from engine.decode.settings import DecodeSettings
+from engine.decode.warmup import Speed
 from engine.errors import DecodeError
 
 END = 0
@@ -23,14 +27,24 @@ class CountingVocab:
     """Bytes are tokens; 0 ends."""
 
     size, adds_bos, bos, ends = 256, False, -1, frozenset({END})
+    end_tokens = np.array([END], np.int32)
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         if text == "crash":
             raise DecodeError("llama_tokenize answered -7")
         return list(text.encode())
 
-    def piece(self, token: int) -> bytes:
-        return bytes([token])
+    def known(self, token: int) -> int:
+        if token >= self.size:
+            raise DecodeError(f"token {token} is outside the vocabulary")
+        return token
+
+    def piece(self, token: int, *, control: bool = False) -> bytes:
+        return bytes([self.known(token)])
+
+
+class NoAdapters:
+    adapters: dict[str, int] = {"accent": 1}
 
 
 class CountingLlama:
@@ -43,19 +57,24 @@ class CountingLlama:
         self, slots: int = 2, ctx: int = 64, faults: dict[int, DecodeError] | None = None, held: int = 0
     ) -> None:
         self.slots, self.ctx, self.chunk, self.vocab = slots, ctx, 4, CountingVocab()
+        self.model, self.shares, self.deterministic = NoAdapters(), True, False
         self.lengths = [0] * slots
+        self.adapters: list[str] = []
         self.faults = dict(faults or {})
         self.calls, self.held = 0, held
         self._last: list[int] = []
 
-    def decode_rows(self, rows: Sequence[Row]) -> None:
+    def decode_rows(self, rows: Sequence[DecodeRow], adapter: str = "") -> None:
         self._call()
+        self.adapters.append(adapter)
         self._last = [row.token for row in rows]
         for row in rows:
             assert row.position == self.lengths[row.slot]
             self.lengths[row.slot] += 1
 
-    def prefill(self, slot: int, position: int, tokens: Sequence[int], *, wants_logits: bool) -> None:
+    def prefill(
+        self, slot: int, position: int, tokens: Sequence[int], *, wants_logits: bool, adapter: str = ""
+    ) -> None:
         self._call()
         assert position == self.lengths[slot]
         self.lengths[slot] += len(tokens)
@@ -75,8 +94,9 @@ class CountingLlama:
     def sampler(self, sampling: wire.Sampling) -> None:
         return None
 
-    def free(self, slot: int) -> None:
-        self.lengths[slot] = 0
+    def start(self, slot: int, source: int, length: int) -> None:
+        assert length <= self.lengths[source]
+        self.lengths[slot] = length
 
     def clear(self) -> None:
         self.lengths = [0] * self.slots
@@ -91,8 +111,10 @@ class Peer:
         self.unpacker = wire.Unpacker()
         self.frames: list[wire.Step] = []
         self.error: list[DecodeError] = []
-        self.loop = DecodeLoop(llama, theirs)  # type: ignore[arg-type]
-        self.theirs = theirs
+        settings = DecodeSettings(0, 0, "", llama.ctx, llama.slots, 1, 0, llama.chunk)
+        speed = Speed(slowest_step_s=0.1, token_s=0.001, worth=8)
+        self.loop = DecodeLoop(llama, theirs, settings, speed)  # type: ignore[arg-type]
+        self.theirs, self.llama = theirs, llama
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -107,8 +129,11 @@ class Peer:
     def send(self, *commands: wire.Command) -> None:
         self.sock.sendall(b"".join(wire.pack(command) for command in commands))
 
-    def submit(self, id: int, text: str, max_tokens: int = 5, stop: Sequence[str] = ()) -> None:
-        self.send(wire.Submit(id, [wire.Segment(text, False)], max_tokens, wire.Sampling(temperature=0), list(stop)))
+    def submit(self, id: int, text: str, max_tokens: int = 5, stop: Sequence[str] = (), **more: Any) -> None:
+        sampling = wire.Sampling(
+            temperature=0, **{name: more.pop(name) for name in ("ignore_eos", "min_tokens") if name in more}
+        )
+        self.send(wire.Submit(id, [wire.Segment(text, False)], max_tokens, sampling, list(stop), **more))
 
     def until_finished(self, *ids: int) -> dict[int, tuple[str, str]]:
         """(text, finish) of each."""
@@ -221,22 +246,67 @@ def test_an_idle_loop_beats_and_says_that_it_holds_nothing(peers: list[Peer]) ->
     assert (beat.running, beat.waiting, beat.kv_cells, beat.outputs) == (0, 0, 0, [])
 
 
-def pads(slots: Sequence[int], lengths: Sequence[int] = (5,) * 16, ctx: int = 64) -> list[int]:
-    rows = [Row(slot, 5, 7) for slot in slots]
-    filled = with_padding(rows, lengths, ctx)
+def test_end_tokens_are_banned_until_the_fewest_tokens_are_there_or_for_ever(peers: list[Peer]) -> None:
+    peer = start(peers, slots=4)
+    peer.submit(1, "y", max_tokens=50)
+    peer.submit(2, "y", max_tokens=50, min_tokens=4)
+    peer.submit(3, "y", max_tokens=6, ignore_eos=True)
+    results = peer.until_finished(1, 2, 3)
+    assert results[1] == ("z", "stop")
+    assert len(results[2][0]) >= 4
+    assert (len(results[3][0]), results[3][1]) == (6, "length")
+
+
+def test_an_answer_past_its_deadline_ends_with_deadline_also_in_the_queue(peers: list[Peer]) -> None:
+    peer = start(peers, slots=1)
+    now = time.monotonic_ns()
+    peer.submit(1, "a", max_tokens=5, deadline_ns=now + 60_000_000_000)
+    peer.submit(2, "a", max_tokens=5, deadline_ns=now - 1)
+    assert {id: finish for id, (_text, finish) in peer.until_finished(1, 2).items()} == {1: "length", 2: "deadline"}
+
+
+def test_rows_of_another_lora_adapter_are_computed_apart_and_an_unknown_one_is_refused(peers: list[Peer]) -> None:
+    peer = start(peers, slots=4)
+    peer.submit(1, "a", max_tokens=4)
+    peer.submit(2, "a", max_tokens=4, adapter="accent")
+    peer.submit(3, "a", max_tokens=4, adapter="none such")
+    results = peer.until_finished(1, 2, 3)
+    assert results == {1: ("bcde", "length"), 2: ("bcde", "length"), 3: ("", "refused")}
+    assert {"", "accent"} <= set(peer.llama.adapters)
+
+
+def test_tokens_are_told_and_ids_outside_the_vocabulary_are_an_error(peers: list[Peer]) -> None:
+    peer = start(peers)
+    peer.send(
+        wire.Tokenize(1, [wire.Segment("ab", False), wire.Segment("", False, [99, 100])]), wire.Detokenize(2, [300])
+    )
+    frames: list[wire.Frame] = []
+    while len(frames) < 2:
+        bodies = peer.unpacker.feed(peer.sock.recv(1 << 16))
+        frames += [frame for frame in map(wire.frame_decoder.decode, bodies) if isinstance(frame, wire.Tokens)]
+    assert frames[0] == wire.Tokens(1, [97, 98, 99, 100], [b"a", b"b", b"c", b"d"])
+    assert isinstance(frames[1], wire.Tokens)
+    assert "outside the vocabulary" in frames[1].error
+
+
+def pads(slots: Sequence[int], lengths: Sequence[int] = (5,) * 16, ctx: int = 64, *, every: bool = False) -> list[int]:
+    rows = [DecodeRow(1, slot, 5, 7) for slot in slots]
+    filled = with_padding(rows, lengths, ctx, every=every)
     assert [row.slot for row in filled] == sorted({row.slot for row in filled})
-    assert [row for row in filled if row.token != PADDING] == rows
-    return [row.slot for row in filled if row.token == PADDING]
+    assert [row for row in filled if row.id != PADDING] == rows
+    return [row.slot for row in filled if row.id == PADDING]
 
 
-def test_padding_fills_narrow_holes_and_leaves_no_row_alone() -> None:
+def test_padding_fills_narrow_holes_between_running_slots() -> None:
     assert pads([0, 1, 2]) == []
-    assert pads([0]) == [1]
-    assert pads([15]) == [14]
+    assert pads([7]) == []
     assert pads([0, 3]) == [1, 2]
-    assert pads([0, 9]) == [1, 10]
-    assert pads([0, 1, 15]) == [14]
-    assert pads([0], lengths=(5,)) == []
+    assert pads([0, 9]) == []
+    assert pads([0, 2, 9, 11]) == [1, 10]
+
+
+def test_every_slot_has_a_row_when_steps_must_all_have_one_shape() -> None:
+    assert pads([3], lengths=(5,) * 5, every=True) == [0, 1, 2, 4]
 
 
 def test_a_full_slot_is_not_padded() -> None:

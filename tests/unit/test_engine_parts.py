@@ -1,4 +1,4 @@
-"""The engine's small pure parts: text, wire, settings, admission, rendering, schemas, restarts, padding."""
+"""The engine's small pure parts: text, wire, settings, rendering, schemas, restarts, padding."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from engine import wire
 from engine.api.render import Renderer
 from engine.api.schemas import Message, parse_chat, parse_completion, sampling_of
-from engine.api.tickets import Tickets
 from engine.config import EngineConfig
 from engine.decode.text import TextAssembler
-from engine.errors import BadRequest, ConfigError, Overloaded
+from engine.errors import BadRequest, ConfigError
 from engine.restarts import RestartBudget
-from engine.wire import Output, Sampling
+from engine.wire import Sampling
 
 
 @settings(deadline=None)
@@ -132,38 +131,6 @@ def test_a_missing_or_foreign_model_file_is_refused(model: Path) -> None:
 def test_a_broken_config_document_is_a_config_error(text: str) -> None:
     with pytest.raises(ConfigError):
         EngineConfig.from_json(text)
-
-
-async def test_tickets_are_never_issued_beyond_the_bound_and_say_when_to_come_back() -> None:
-    tickets = Tickets(slots=2, queue_limit=1)
-    issued = [tickets.issue(0) for _ in range(3)]
-    with pytest.raises(Overloaded) as caught:
-        tickets.issue(0)
-    assert caught.value.retry_after_s == 1
-    tickets.close(issued[0].id, now_s=1.0)
-    tickets.close(issued[0].id, now_s=1.0)
-    assert len(tickets) == 2
-    assert tickets.issue(0).id == 4
-
-
-async def test_an_answer_that_its_client_is_slow_to_read_takes_nobodys_place() -> None:
-    tickets = Tickets(slots=1, queue_limit=0)
-    finished = tickets.issue(0)
-    finished.put(Output(finished.id, "text", 1, finish="stop"))
-    assert (tickets.running, tickets.waiting, len(tickets)) == (0, 0, 1)
-    tickets.issue(0)
-    with pytest.raises(Overloaded):
-        tickets.issue(0)
-
-
-async def test_retry_after_grows_with_the_queue_and_shrinks_with_the_rate() -> None:
-    tickets = Tickets(slots=1, queue_limit=50)
-    open_ = [tickets.issue(0) for _ in range(51)]
-    for number in range(10):
-        tickets.close(open_[number].id, now_s=10.0 + number)
-    slow = tickets.retry_after_s(20.0)
-    assert slow == 22  # (1 + 41 / 2) places at one a second
-    assert 1 <= tickets.retry_after_s(1e6) <= 60
 
 
 def test_a_restart_budget_pauses_longer_each_time_and_then_gives_up() -> None:

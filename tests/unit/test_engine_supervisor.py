@@ -1,39 +1,48 @@
-"""The supervisor and the link to the decode process when starting, stopping and dying overlap; with stand-ins."""
+"""The supervisor when starting, stopping and dying overlap, and what it is told; with stand-ins."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-import socket
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
+from engine_stand_ins import Peer, until
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine import __main__ as engine_main
-from engine import wire
-from engine.api import link as link_module
 from engine.api import server
-from engine.api.child import DecodeChild
-from engine.api.link import DecodeLink, LinkState
+from engine.api.link import LinkState
 from engine.api.metrics import Metrics
+from engine.api.reporter import Reporter
+from engine.api.requestlog import Recorder
 from engine.config import EngineConfig
 from engine.errors import StartError
+from engine.standing import Message, Standing, hear
 from engine.supervisor import EngineEvent, EngineState, EngineSupervisor
 
-READY = """echo '{"kind":"ready","detail":"","pids":{"api":'$$'}}'\n"""
+
+def told(kind: str, state: str, detail: str = "") -> str:
+    """Shell that writes a message as the API process does."""
+    line = f'{{"kind":"{kind}","detail":"{detail}","state":"{state}","pids":{{"api":'
+    return f"echo '{line}'$$'}}}}'\n"
+
+
+READY = told("ready", "ready")
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> EngineConfig:
     model = tmp_path / "tiny.gguf"
     model.write_bytes(b"GGUF")
-    return EngineConfig(model=model, max_restarts=3, start_timeout_s=30.0, hang_timeout_s=30.0)
+    return EngineConfig(model=model, max_deaths=3, start_timeout_s=30.0, hang_timeout_s=30.0)
 
 
 class StandIn:
@@ -49,12 +58,6 @@ class StandIn:
     @property
     def launches(self) -> int:
         return self.noted.read_text().count("x") if self.noted.exists() else 0
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  # what is waited for is no event of ours
-            await asyncio.sleep(0.01)
 
 
 async def test_stopping_after_a_death_starts_no_other_process(
@@ -100,74 +103,112 @@ async def test_a_process_that_writes_no_message_is_killed_and_its_start_fails(
     assert supervisor.pids() == {}
 
 
-class FakeProcess:
-    """A process that is gone only when `gone` is set."""
+async def test_an_engine_that_is_given_up_died_as_often_as_it_died(
+    config: EngineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    StandIn(tmp_path, monkeypatch, READY + "exit 1\n")
+    events: list[EngineEvent] = []
+    supervisor = EngineSupervisor(config, events.append)
+    await supervisor.start()
+    await until(lambda: supervisor.state is EngineState.DEAD)
+    kinds = [event.kind for event in events]
+    assert (kinds.count("died"), kinds.count("recovered"), kinds[-1]) == (3, 2, "gave_up")
+    await supervisor.stop()
 
-    pid = 4242
+
+async def test_a_decode_process_that_dies_before_the_server_is_up_makes_the_engine_ready_only_when_it_is_back(
+    config: EngineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = told("died", "restarting") + told("ready", "restarting") + "sleep 0.2\n" + told("recovered", "ready")
+    StandIn(tmp_path, monkeypatch, script + "exec sleep 60\n")
+    seen: list[tuple[str, EngineState]] = []
+    supervisor = EngineSupervisor(config, lambda event: seen.append((event.kind, supervisor.state)))
+    await supervisor.start()
+    assert seen == [
+        ("starting", EngineState.STARTING),
+        ("died", EngineState.STARTING),
+        ("ready", EngineState.READY),
+    ]
+    await supervisor.stop(0.0)
+
+
+def message(kind: str, state: str) -> Message:
+    return Message(kind, "", state, {})
+
+
+def test_a_stall_and_its_end_are_events() -> None:
+    serving = Standing(serving=True, decode="ready")
+    stalled, kind = hear(serving, message("stalled", "stalled"))
+    assert (stalled.state, kind) == (EngineState.DEGRADED, "stalled")
+    assert hear(stalled, message("recovered", "ready")) == (serving, "recovered")
+
+
+def test_a_beat_puts_right_what_a_lost_message_left_wrong() -> None:
+    serving = Standing(serving=True, decode="ready")
+    degraded, kind = hear(serving, message("beat", "restarting"))
+    assert (degraded.state, kind) == (EngineState.DEGRADED, "")
+    assert hear(degraded, message("beat", "ready")) == (serving, "recovered")
+
+
+states = st.sampled_from([state.value for state in LinkState])
+kinds = st.sampled_from(["beat", "ready", "died", "hung", "stalled", "restarting", "recovered", "gave_up", "spawned"])
+
+
+@given(st.lists(st.builds(message, kinds, states)))
+def test_the_engine_is_ready_exactly_while_it_serves_and_decodes(messages: list[Message]) -> None:
+    standing = Standing()
+    for heard in messages:
+        before, (standing, kind) = standing, hear(standing, heard)
+        assert (standing.state is EngineState.READY) == (standing.serving and heard.state == "ready")
+        came_back = standing.state is EngineState.READY and before.state is not EngineState.READY
+        assert not came_back or kind in ("recovered", heard.kind)
+
+
+class Pipe:
+    """Takes lines while it has room."""
 
     def __init__(self) -> None:
-        self.gone = threading.Event()
-        self.kills = 0
+        self.room = 0
+        self.lines: list[bytes] = []
 
-    def kill(self) -> None:
-        self.kills += 1
+    def write(self, descriptor: int, data: bytes) -> int:
+        if self.room <= 0:
+            raise BlockingIOError
+        self.room -= 1
+        self.lines.append(data)
+        return len(data)
 
-    def wait(self) -> int:
-        assert self.gone.wait(20)
-        return -9
-
-    def poll(self) -> int | None:
-        return -9 if self.gone.is_set() else None
-
-
-def facts() -> wire.ModelFacts:
-    names = wire.ModelFacts.__struct_fields__
-    words = {"description", "quantisation", "device", "chat_template", "bos", "eos", "build"}
-    return wire.ModelFacts(**{name: "" if name in words else 1 for name in names})  # type: ignore[arg-type]
+    @property
+    def kinds(self) -> list[str]:
+        return [msgspec.json.decode(line)["kind"] for line in self.lines]
 
 
-def a_link(config: EngineConfig, said: list[tuple[str, str]]) -> tuple[DecodeLink, FakeProcess, socket.socket]:
-    ours, theirs = socket.socketpair()
-    process = FakeProcess()
-    child = DecodeChild(cast(Any, process), ours)
-    link = DecodeLink(config, child, Metrics(), lambda kind, detail: said.append((kind, detail)))
-    theirs.sendall(wire.pack(wire.Hello(facts(), process.pid, 0.0)))
-    return link, process, theirs
+def test_an_event_that_a_full_pipe_did_not_take_is_told_later_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "set_blocking", lambda descriptor, blocking: None)
+    pipe = Pipe()
+    report = Reporter(True, lambda: {"state": "ready", "pids": {}}, pipe.write)
+    report("died", "")
+    report.beat()
+    report("recovered", "")
+    pipe.room = 1
+    report.beat()
+    assert pipe.kinds == ["died"]
+    pipe.room = 9
+    report.beat()
+    assert pipe.kinds == ["died", "recovered"]
+    report.beat()
+    assert pipe.kinds == ["died", "recovered", "beat"]
 
 
-async def test_a_decode_process_that_cannot_be_started_again_is_tried_again_and_then_given_up(
-    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(config: EngineConfig) -> DecodeChild:
-        raise OSError(11, "Resource temporarily unavailable")
-
-    monkeypatch.setattr(link_module, "spawn_decode", full)
-    said: list[tuple[str, str]] = []
-    link, process, theirs = a_link(config, said)
-    assert await link.start() == ""
-    process.gone.set()
-    theirs.close()
-    await until(lambda: link.state is LinkState.GAVE_UP)
-    assert "cannot be started: Resource temporarily unavailable" in link.detail
-    assert [kind for kind, _ in said] == ["died", "restarting", "died", "restarting", "died", "gave_up"]
-    await link.close()
-
-
-async def test_a_process_that_is_slow_to_die_is_hung_once(
-    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link_module, "WATCH_S", 0.01)
-    said: list[tuple[str, str]] = []
-    hanging = EngineConfig(model=config.model, hang_timeout_s=0.5)
-    link, process, theirs = a_link(hanging, said)
-    assert await link.start() == ""
-    await until(lambda: process.kills)
-    await asyncio.sleep(0.2)  # twenty more looks
-    assert process.kills == 1
-    assert [kind for kind, _ in said] == ["stalled", "hung"]
-    process.gone.set()
-    theirs.close()
-    await link.close()
+@given(st.text())
+def test_a_message_of_any_text_is_one_line_that_a_pipe_takes_whole(text: str) -> None:
+    text = text.encode("utf-8", "ignore").decode() * 500
+    pipe = Pipe()
+    pipe.room = 1
+    report = Reporter(False, lambda: {"state": "restarting", "pids": {"api": 1 << 22, "decode": 1 << 22}}, pipe.write)
+    line = report.line("failed", text)
+    assert len(line) <= 4096
+    assert line.count(b"\n") == 1
 
 
 async def test_a_wish_to_stop_does_not_wait_for_the_model(
@@ -181,14 +222,13 @@ async def test_a_wish_to_stop_does_not_wait_for_the_model(
         return made[-1]
 
     monkeypatch.setattr(server, "Stop", noted)
-    ours, theirs = socket.socketpair()
-    process = FakeProcess()
-    process.gone.set()
-    serving = asyncio.create_task(server.serve(config, DecodeChild(cast(Any, process), ours), None, supervised=False))
+    peer = Peer()
+    peer.process.gone.set()
+    serving = asyncio.create_task(server.serve(config, peer.child, None, supervised=False))
     await until(lambda: made)
     made[0].on_signal()
     assert await asyncio.wait_for(serving, 10) == 0
-    theirs.close()
+    peer.die()
 
 
 async def test_the_log_names_a_bug_by_its_kind_and_place_and_not_by_its_values(
@@ -205,7 +245,7 @@ async def test_the_log_names_a_bug_by_its_kind_and_place_and_not_by_its_values(
         raise ValueError("a secret prompt")
 
     link = SimpleNamespace(state=LinkState.READY, facts=None)
-    app = App(config, cast(Any, link), Metrics(), (), "fp_0")
+    app = App(config, cast(Any, link), Metrics(), Recorder(config), (), "fp_0")
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": []}
     await app(scope, receive, send)
     assert sent[0]["status"] == 500

@@ -1,0 +1,154 @@
+"""Chat messages and tools as clients send them, and the rules that msgspec cannot state."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from engine.errors import BadRequest
+
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+MAX_TOOLS = 128
+_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+
+
+class ImageUrl(msgspec.Struct):
+    """Where an image is: a `data:` URL holds it."""
+
+    url: str
+    detail: str | None = None
+
+
+class Part(msgspec.Struct):
+    """One part of a message's content."""
+
+    type: str
+    text: str | None = None
+    image_url: ImageUrl | None = None
+
+
+class FunctionCall(msgspec.Struct):
+    """What the model called. `arguments` is JSON, as the model wrote it."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCall(msgspec.Struct):
+    """One call in an assistant's message."""
+
+    function: FunctionCall
+    id: str | None = None
+    type: str = "function"
+
+
+class Message(msgspec.Struct):
+    """One chat message."""
+
+    role: str
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class Function(msgspec.Struct):
+    """A function that the model may call. `parameters` is a JSON Schema."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(msgspec.Struct):
+    """A tool that the model may use."""
+
+    function: Function
+    type: str = "function"
+
+
+def bad(param: str, message: str, code: str | None = None) -> BadRequest:
+    """A 400 that names its field."""
+    return BadRequest(400, message, param=param, code=code or "invalid_value")
+
+
+def text_of(message: Message) -> str:
+    """A message's text, its parts joined."""
+    if isinstance(message.content, list):
+        return "".join(part.text or "" for part in message.content)
+    return message.content or ""
+
+
+def characters_of(message: Message) -> int:
+    """Characters of everything in a message that a template may print."""
+    calls = message.tool_calls or ()
+    return len(text_of(message)) + sum(len(call.function.name) + len(call.function.arguments) for call in calls)
+
+
+def check_message(where: str, message: Message, images: bool) -> None:
+    """Raise BadRequest naming the field at fault; turn the role into one that templates know.
+
+    images: whether the model sees images.
+    """
+    role = ROLES.get(message.role)
+    if role is None:
+        raise bad(f"{where}.role", f"{where}.role must be one of {', '.join(ROLES)}")
+    message.role = role
+    if message.content is None and role != "assistant":
+        raise bad(f"{where}.content", f"{where}.content is missing")
+    if isinstance(message.content, list):
+        for index, part in enumerate(message.content):
+            _check_part(f"{where}.content[{index}]", part, images)
+    if message.tool_calls and role != "assistant":
+        raise bad(f"{where}.tool_calls", f"{where}.tool_calls: only the assistant calls tools")
+    for index, call in enumerate(message.tool_calls or ()):
+        at = f"{where}.tool_calls[{index}]"
+        _check_kind(at, call.type)
+        _check_name(f"{at}.function.name", call.function.name)
+
+
+def check_tools(tools: list[Tool]) -> None:
+    """Raise BadRequest naming the field at fault."""
+    if len(tools) > MAX_TOOLS:
+        raise bad("tools", f"at most {MAX_TOOLS} tools are taken, not {len(tools)}")
+    names: set[str] = set()
+    for index, tool in enumerate(tools):
+        at = f"tools[{index}]"
+        _check_kind(at, tool.type)
+        _check_name(f"{at}.function.name", tool.function.name)
+        if tool.function.name in names:
+            raise bad(f"{at}.function.name", f"two tools are called {tool.function.name}: give each its own name")
+        names.add(tool.function.name)
+
+
+def _check_part(at: str, part: Part, images: bool) -> None:
+    if part.type == "image_url":
+        if not images:
+            raise bad(
+                f"{at}.type",
+                "images need a projector, and none is loaded: start the engine with one, or send text only",
+                "unsupported_value",
+            )
+        if part.image_url is None:
+            raise bad(f"{at}.image_url", "an image_url part needs its image_url")
+    elif part.type != "text":
+        raise bad(
+            f"{at}.type",
+            f"content parts of type {part.type[:40]!r} are not supported yet: only text",
+            "unsupported_value",
+        )
+    elif part.text is None:
+        raise bad(f"{at}.text", "a text part needs its text")
+
+
+def _check_kind(at: str, kind: str) -> None:
+    if kind != "function":
+        raise bad(f"{at}.type", f"{at}.type must be 'function', not {kind[:40]!r}", "unsupported_value")
+
+
+def _check_name(at: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise bad(at, f"{at} needs 1 to 128 letters, digits or any of _ . : / -")

@@ -1,0 +1,79 @@
+"""One answer in the making: what chooses its tokens, and the text that they make certain."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine import wire
+from engine.decode.constraint import Matcher
+from engine.decode.llama import Llama
+from engine.decode.sampler import Sampler
+from engine.decode.schedule import Chosen
+from engine.decode.text import TextAssembler
+from engine.errors import DecodeError
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a request needs besides its place in the schedule."""
+
+    request: wire.Submit
+    sampler: Sampler | None
+    matcher: Matcher | None
+    text: TextAssembler
+    prompt_tokens: int
+    new: int = 0
+    """Tokens chosen so far."""
+    sample_s: float = 0.0
+    """Seconds that llama.cpp's sampler took for the last token."""
+    logprobs: list[wire.TokenLogprob] = field(default_factory=list)
+    """Not sent yet."""
+
+    def choose(self, llama: Llama, row: int) -> tuple[Chosen, str]:
+        """The next token from the logits of `row`, and text to send.
+
+        Raises DecodeError when the logits are no numbers, ConstraintError when the constraint is to blame.
+        """
+        sampling, vocab, logits = self.request.sampling, llama.vocab, llama.logits(row)
+        wanted = sampling.top_logprobs
+        banned = self.matcher is not None or sampling.ignore_eos or self.new < sampling.min_tokens
+        model_says = logits.copy() if banned and wanted >= 0 else logits
+        if banned:
+            if self.matcher is not None:
+                self.matcher.ban(logits)
+            if sampling.ignore_eos or self.new < sampling.min_tokens:
+                logits[vocab.end_tokens] = -np.inf
+        if self.sampler is None:
+            token = int(logits.argmax())
+            self.sample_s = 0.0
+        else:
+            start = time.perf_counter()
+            token = llama.sample(self.sampler, row)
+            self.sample_s = time.perf_counter() - start
+        if not 0 <= token < vocab.size or math.isnan(logits[token]):
+            raise DecodeError("the model computed values that are no numbers; its file may be damaged")
+        self.new += 1
+        if wanted >= 0:
+            self.logprobs.append(llama.logprobs(model_says, token, wanted))
+        if token in vocab.ends:
+            return Chosen(token, ends=True), ""
+        if self.matcher is not None:
+            self.matcher.accept(token)
+        text = self.text.push(vocab.piece(token, control=self.request.show_control))
+        return Chosen(token, ends=self.text.stopped), text
+
+    def taken_logprobs(self) -> list[wire.TokenLogprob] | None:
+        """Those not sent yet; None when none are wanted."""
+        if self.request.sampling.top_logprobs < 0:
+            return None
+        taken, self.logprobs = self.logprobs, []
+        return taken
+
+    def close(self) -> None:
+        """Free what llama.cpp holds for it."""
+        if self.sampler is not None:
+            self.sampler.close()

@@ -1,0 +1,1 @@
+"""The parts of tests/benchmarks/engine.py: peers, models, load client, statistics, and one module for each target."""
