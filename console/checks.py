@@ -24,7 +24,7 @@ _GIB = 1 << 30
 # Runs in a process of its own: a broken build of llama.cpp ends that process, not doctor.
 _ASK_LLAMA = """
 import importlib.metadata, json
-from engine.decode.llama import devices
+from engine.decode.bindings import devices
 found = [{"name": d.name, "about": d.description, "gpu": d.is_gpu} for d in devices()]
 print("\\n" + json.dumps({"version": importlib.metadata.version("llama-cpp-python"), "devices": found}))
 """
@@ -99,6 +99,22 @@ def gpu(build: Llama, note: str, gpus: int) -> Check:
         fix = "build llama.cpp for it: CMAKE_ARGS=-DGGML_CUDA=on, pip install --no-cache-dir --force-reinstall"
         return Check("gpu", Status.WARN, f"{gpus} by the driver, none in this llama.cpp build", fix)
     return Check("gpu", Status.OK, f"{gpus} by the driver, and llama.cpp sees it")
+
+
+def memory(model: Path) -> Check:
+    """What the model is, what it takes, and how many sequences fit into this machine's memory."""
+    from engine.config import EngineConfig
+    from engine.errors import ConfigError
+    from engine.resolve import resolve
+
+    try:
+        config, report = resolve(EngineConfig(model=model, ctx=0, slots=0))
+    except ConfigError as error:
+        return Check("memory", Status.FAIL, view(error.what, 300), view(error.fix, 200))
+    found = view(f"{report.model.about}; {config.slots} slots x {config.ctx} tokens fit: {report.memory}", 500)
+    if report.fit.warnings:
+        return Check("memory", Status.WARN, found, view("; ".join(report.fit.warnings), 300))
+    return Check("memory", Status.OK, found)
 
 
 def port() -> Check:

@@ -49,7 +49,7 @@ class EngineConfig:
     step_target_s: float = 0.05
     """A step that also computes prompts aims to take no longer, so that running streams are not held up."""
     deterministic: bool = False
-    """Every llama_decode has the same shape whoever runs: the same text to the bit for any model, at the cost of speed."""
+    """Every llama_decode has the same shape whoever runs: the same text to the bit for any model; slower."""
     prefix_cache: bool = True
     """Prompts that begin alike are computed once and shared, also with earlier requests."""
     isolate_keys: bool = False

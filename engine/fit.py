@@ -6,13 +6,12 @@ for the widest moment of one batch, and one row of logits for each output. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import ConfigError
 from engine.model_header import Block, ModelHeader
 
-LARGEST_AUTO_CTX = 8192
-MOST_AUTO_SLOTS = 16
+SMALLEST_CTX, LARGEST_AUTO_CTX = 32, 8192
 PLAIN_ATTENTION_CTX = 8192
 """On a CPU attention keeps all its scores up to this context; beyond it, and on a GPU, it is flash attention."""
 _SLOTS = (16, 12, 8, 6, 4, 3, 2, 1)
@@ -41,7 +40,7 @@ class MemoryEstimate:
     compute_bytes: int
     """Buffers that llama.cpp allots for a batch and its outputs."""
     runtime_bytes: int
-    """Processes, vocabulary, driver."""
+    """Processes, vocabulary, kept answers, driver."""
 
     @property
     def total(self) -> int:
@@ -81,6 +80,8 @@ class Demand:
     chunk: int = 0
     extra_bytes: int = 0
     """Weights of adapters and of a projector."""
+    cache_bytes: int = 0
+    """What whole answers may be kept in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def estimate(model: ModelHeader, demand: Demand) -> tuple[MemoryEstimate, Memory
         weights_bytes=model.weights_bytes - gpu_weights + copied + (0 if layers else demand.extra_bytes),
         kv_bytes=kv(here),
         compute_bytes=outputs + (compute if here or not layers else 0),
-        runtime_bytes=_PROCESS_BYTES + _TOKEN_BYTES * model.tokens,
+        runtime_bytes=_PROCESS_BYTES + _TOKEN_BYTES * model.tokens + demand.cache_bytes,
     )
     gpu = MemoryEstimate(
         weights_bytes=gpu_weights + (demand.extra_bytes if layers else 0),
@@ -171,16 +172,9 @@ def choose(model: ModelHeader, asked: Demand, room: Room) -> Fit:
     return Fit(chosen.ctx, chosen.slots, chosen.gpu_layers, host, gpu if chosen.gpu_layers else None, tuple(warnings))
 
 
-def slots_that_fit(model: ModelHeader, asked: Demand, room: Room, ctx: int) -> int:
-    """How many sequences of `ctx` tokens there is memory for now, up to MOST_AUTO_SLOTS; 0: not one."""
-    layers = _layers(model, asked, room)
-    demands = (Demand(ctx, slots, layers, asked.chunk, asked.extra_bytes) for slots in _SLOTS)
-    return next((demand.slots for demand in demands if _fits(model, demand, room)), 0)
-
-
 def _wishes(model: ModelHeader, asked: Demand, room: Room) -> list[Demand]:
     """Everything that may be tried, the best first."""
-    contexts = [asked.ctx or min(model.ctx_train or LARGEST_AUTO_CTX, LARGEST_AUTO_CTX)]
+    contexts = [asked.ctx or max(SMALLEST_CTX, min(model.ctx_train or LARGEST_AUTO_CTX, LARGEST_AUTO_CTX))]
     while not asked.ctx and contexts[-1] >= 2 * _SMALLEST_AUTO_CTX:
         contexts.append(contexts[-1] // 2)
     counts = (asked.slots,) if asked.slots else _SLOTS
@@ -188,10 +182,12 @@ def _wishes(model: ModelHeader, asked: Demand, room: Room) -> list[Demand]:
     ways = [(ctx, most, slots) for ctx in contexts for slots in counts]
     if most and asked.gpu_layers < 0:
         # A layer on the CPU slows every sequence down, so first fewer tokens and sequences, but not too few of them.
+        some = [ctx for ctx in contexts if ctx >= _FEW_TOKENS] or contexts[:1]
         few = tuple(slots for slots in counts if slots <= _FEW_SLOTS) or counts
-        ways = [way for way in ways if way[0] >= _FEW_TOKENS or asked.ctx]
-        ways += [(ctx, layers, slots) for ctx in contexts for layers in range(most, -1, -1) for slots in few]
-    return [Demand(ctx, slots, layers, asked.chunk, asked.extra_bytes) for ctx, layers, slots in ways]
+        ways = [(ctx, most, slots) for ctx in some for slots in counts]
+        ways += [(ctx, layers, slots) for ctx in some for layers in range(most - 1, 0, -1) for slots in few]
+        ways += [(ctx, 0, slots) for ctx in contexts for slots in counts]
+    return [replace(asked, ctx=ctx, slots=slots, gpu_layers=layers) for ctx, layers, slots in ways]
 
 
 def _layers(model: ModelHeader, asked: Demand, room: Room) -> int:
@@ -225,9 +221,9 @@ def _refuse_impossible(model: ModelHeader, chosen: Demand, room: Room) -> None:
             f"{size(need.weights_bytes)} of weights, and {where} {size(have)}"
         )
         per_cell = need.kv_bytes / (chosen.slots * _padded(chosen.ctx))
-        cells = int((have - need.weights_bytes) / per_cell)
+        cells = max(0, int((_SPARE * have - need.total + need.kv_bytes) / per_cell))
         slots, ctx = cells // _padded(chosen.ctx), cells // chosen.slots // _CELLS * _CELLS
-        ways = [f"{slots} slots" if slots else "", f"a ctx of {ctx}" if ctx else ""]
+        ways = [f"{slots} slot{'s' if slots > 1 else ''}" if slots else "", f"a ctx of {ctx}" if ctx else ""]
         fix = " or ".join(filter(None, ways))
         raise ConfigError("slots" if slots else "ctx", what, f"{fix} would fit" if fix else "use a smaller model")
 

@@ -7,17 +7,22 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+STDERR = Path("-")
+"""In place of a path: this process's own standard error."""
 _TAIL_BYTES = 8192
 _TAIL_LINES = 20
 
 
 class LogFile:
-    """The given file, or an unnamed temporary one that vanishes with its last descriptor. Raises OSError."""
+    """The given file, STDERR, or an unnamed temporary one that vanishes with its last descriptor. Raises OSError."""
 
     def __init__(self, path: Path | None) -> None:
         self._file: IO[bytes]
         if path is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as this object
+        elif path == STDERR:
+            # A descriptor of its own: the name /dev/stderr cannot be opened where it is a socket, as under systemd.
+            self._file = os.fdopen(os.dup(2), "ab", buffering=0)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab" if path.is_char_device() or path.is_fifo() else "a+b")

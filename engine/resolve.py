@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from engine import machine
 from engine.config import EngineConfig
 from engine.errors import ConfigError, ModelError
-from engine.fit import Demand, Fit, Room, choose, size
+from engine.fit import SMALLEST_CTX, Demand, Fit, Room, choose, size
 from engine.model_header import ModelHeader, check_part, read_model
 
 
@@ -45,7 +45,7 @@ def resolve(config: EngineConfig) -> tuple[EngineConfig, FitReport]:
     Raises:
         ConfigError: a setting is wrong, model, adapter or projector cannot be used, or there is too little memory.
     """
-    replace(config, ctx=config.ctx or 32, slots=config.slots or 1).validate()
+    replace(config, ctx=config.ctx or SMALLEST_CTX, slots=config.slots or 1).validate()
     field = "model"
     try:
         model = read_model(config.model)
@@ -57,6 +57,8 @@ def resolve(config: EngineConfig) -> tuple[EngineConfig, FitReport]:
         what, _, fix = str(error).rpartition("; ")
         raise ConfigError(field, what, fix) from error
     room = machine.look(gpus=config.gpu_layers != 0)
-    asked = Demand(config.ctx, config.slots, config.gpu_layers, config.prefill_chunk, extra)
+    asked = Demand(
+        config.ctx, config.slots, config.gpu_layers, config.prefill_chunk, extra, config.response_cache_bytes
+    )
     fit = choose(model, asked, room)
     return replace(config, ctx=fit.ctx, slots=fit.slots, gpu_layers=fit.gpu_layers), FitReport(model, room, fit)

@@ -47,7 +47,10 @@ class EngineEvent:
 
 
 class EngineSupervisor:
-    """One engine. All methods belong to one event loop; `on_event` is called in it and must not block."""
+    """One engine. All methods belong to one event loop; `on_event` is called in it and must not block.
+
+    log_path: where both processes write their log; `-` is this process's standard error, None a file without a name.
+    """
 
     def __init__(
         self, config: EngineConfig, on_event: Callable[[EngineEvent], None], log_path: Path | None = None

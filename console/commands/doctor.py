@@ -61,6 +61,8 @@ def handle(args: argparse.Namespace) -> int:
 
 def _all(args: argparse.Namespace) -> Iterator[Check]:
     from console import checks
+    from console.hub import resolve_model
+    from engine.config import DEMO_MODEL
     from engine.telemetry import GpuMonitor
     from scenarios.runs import runs_dir
 
@@ -77,24 +79,26 @@ def _all(args: argparse.Namespace) -> Iterator[Check]:
     yield checks.cores()
     yield checks.open_files()
     yield from checks.runs_folder(runs_dir(args.runs_dir))
+    model = resolve_model(args.model) or DEMO_MODEL
+    if not model.is_file():
+        fix = "run `make model` to make it anew, or give --model"
+        yield checks.Check("model", checks.Status.FAIL, f"no file at {model}", fix)
+        return
+    yield checks.memory(model)
     if args.quick or build.problem:
         return
-    yield asyncio.run(_engine(args.model))
+    yield asyncio.run(_engine(model))
 
 
-async def _engine(model: str | None) -> Check:
+async def _engine(path: Path) -> Check:
     """Start the engine for real and ask it for a few tokens."""
     import httpx
 
     from console.checks import Check, Status
-    from console.hub import resolve_model
-    from engine.config import DEMO_MODEL, EngineConfig
+    from engine.config import EngineConfig
     from engine.errors import EngineError
     from engine.supervisor import EngineSupervisor
 
-    path = resolve_model(model) or DEMO_MODEL
-    if not path.is_file():
-        return Check("model", Status.FAIL, f"no file at {path}", "run `make model` to make it anew, or give --model")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="seatrial-doctor-") as folder:
         supervisor = EngineSupervisor(

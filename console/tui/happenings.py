@@ -13,6 +13,8 @@ _SIGNS = (
     ("fault", "▼", Role.WARN),
     ("run.failed", "✗", Role.BAD),
     ("engine.died", "✗", Role.BAD),
+    ("engine.gave_up", "✗", Role.BAD),
+    ("engine.stalled", "○", Role.WARN),
     ("engine.hung", "✗", Role.BAD),
     ("engine.recovered", "●", Role.GOOD),
     ("engine.restarting", "○", Role.WARN),

@@ -12,7 +12,7 @@ import msgspec
 from engine.api.chat import ChatRequest, parse_chat
 from engine.api.choice import Choice
 from engine.api.completion import CompletionRequest, parse_completion
-from engine.api.generate import Blame, Generation
+from engine.api.generate import Generation
 from engine.api.job import Asker, Job, Served, chat_job, completion_job
 from engine.api.link import DecodeLink
 from engine.api.metrics import Metrics
@@ -74,6 +74,8 @@ class Answers:
             raise
         finally:
             self._settle(request, account)
+            # It holds the frames that hold this account: without the knot both are freed at once.
+            account.failure = None
 
     async def _answer(self, request: Request, account: Account) -> None:
         body = await read_body(request, self._config.body_limit_bytes, self._config.body_timeout_s)
@@ -129,13 +131,10 @@ class Answers:
         for choice in choices:
             if fields.top_logprob_count >= 0:
                 choice.logprobs = ChatLogprobs() if account.chat else CompletionLogprobs()
-            if job.tools:
-                choice.parser = parser_for(job.tools.template)
-                if forced := job.tools.forced:
-                    choice.before, choice.after = forced.before, forced.after
+            if job.calls_like:
+                choice.parser = parser_for(job.calls_like)
             if isinstance(fields, CompletionRequest) and fields.echo:
                 choice.echo = str(fields.prompts[choice.index // job.n])
-        account.shape = shape
         account.generation = generation = Generation(
             request=request,
             metrics=self._metrics,
@@ -143,11 +142,7 @@ class Answers:
             choices=choices,
             per_prompt=job.n,
             include_usage=include_usage,
-            blame=Blame(
-                prompt="messages" if account.chat else "prompt",
-                constraint=job.constrained_by,
-                ctx=self._served().facts.ctx,
-            ),
+            blame=job.blame,
             headers=headers,
         )
         await generation.run(streamed=bool(fields.stream))

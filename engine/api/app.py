@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -18,6 +16,7 @@ from engine.api.metrics import CONTENT_TYPE, Metrics
 from engine.api.render import Renderer
 from engine.api.request import ClientGone, Handler, Headers, Receive, Request, Scope, Send
 from engine.api.requestlog import Recorder
+from engine.api.utility import Utility
 from engine.config import EngineConfig
 from engine.errors import BadRequest, RequestError, Unavailable
 from engine.process import log
@@ -25,6 +24,9 @@ from engine.wire import ModelFacts
 
 KEY_HASH_CHARS = 12
 """Enough to tell the keys of a file apart; too few to find a key by trying."""
+
+OPEN = frozenset({"/health", "/ready"})
+"""Paths that need no key: probes have none."""
 
 
 class App:
@@ -43,14 +45,15 @@ class App:
         self._link = link
         self._metrics = metrics
         self._keys = {key: hashlib.sha256(key).hexdigest()[:KEY_HASH_CHARS] for key in keys}
-        self._created = int(time.time())
         self._renderer: Renderer | None = None
         self.draining = False
         answers = Answers(config, link, metrics, recorder, fingerprint, self._served, self._template)
+        utility = Utility(config, link, self._served, self._template, lambda: self.draining)
+        self._model: dict[str, Handler] = {"GET": utility.model, "HEAD": utility.model}
         self._routes: dict[str, dict[str, Handler]] = {
             "/health": {"GET": self._health, "HEAD": self._health},
             "/metrics": {"GET": self._show_metrics, "HEAD": self._show_metrics},
-            "/v1/models": {"GET": self._models, "HEAD": self._models},
+            **utility.routes(),
             **answers.routes(),
         }
 
@@ -75,11 +78,8 @@ class App:
 
     async def _dispatch(self, request: Request) -> None:
         path = request.path.rstrip("/") or "/"
-        if path.startswith("/v1/models/"):
-            methods: dict[str, Handler] = {"GET": self._model, "HEAD": self._model}
-        else:
-            methods = self._routes.get(path, {})
-        if path != "/health":
+        methods = self._model if path.startswith("/v1/models/") else self._routes.get(path, {})
+        if path not in OPEN:
             self._check_key(request)
         if not methods:
             raise BadRequest(404, f"There is no {request.path[:100]!r} here.", code="not_found")
@@ -134,45 +134,6 @@ class App:
 
     async def _show_metrics(self, request: Request) -> None:
         await request.reply(200, self._metrics.render(), kind=CONTENT_TYPE)
-
-    def _card(self) -> dict[str, Any]:
-        card: dict[str, Any] = {
-            "id": self._config.name,
-            "object": "model",
-            "created": self._created,
-            "owned_by": "seatrial",
-        }
-        if facts := self._link.facts:
-            card["meta"] = {
-                "n_params": facts.n_params,
-                "n_ctx": facts.ctx,
-                "n_ctx_train": facts.ctx_train,
-                "n_vocab": facts.n_vocab,
-                "size_bytes": facts.size_bytes,
-                "quantisation": facts.quantisation,
-                "description": facts.description,
-                "device": facts.device,
-                "gpu_layers": facts.gpu_layers,
-                "slots": facts.slots,
-                "llama_cpp": facts.build,
-            }
-        return card
-
-    async def _models(self, request: Request) -> None:
-        await request.reply(200, msgspec.json.encode({"object": "list", "data": [self._card()]}))
-
-    async def _model(self, request: Request) -> None:
-        self._check_model(request.path.removeprefix("/v1/models/"))
-        await request.reply(200, msgspec.json.encode(self._card()))
-
-    def _check_model(self, name: str | None) -> None:
-        if name is not None and name != self._config.name:
-            raise BadRequest(
-                404,
-                f"The model {name[:100]!r} is not served here; {self._config.name!r} is.",
-                param="model",
-                code="model_not_found",
-            )
 
     def _served(self) -> Served:
         """Raises Unavailable when no more requests are taken."""

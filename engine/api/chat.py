@@ -56,15 +56,12 @@ class ChatRequest(Fields, kw_only=True):
     @property
     def must_call(self) -> bool:
         """Whether the answer has to be a call."""
-        return isinstance(self.tool_choice, NamedTool) or self.tool_choice == "required"
+        return self.tool_choice == "required" or self.named_tool is not None
 
     @property
-    def wanted_tools(self) -> list[Tool]:
-        """The tools that the answer may call: the one that tool_choice names, else all."""
-        choice, tools = self.tool_choice, self.tools or []
-        if isinstance(choice, NamedTool):
-            return [tool for tool in tools if tool.function.name == choice.function.name]
-        return tools
+    def named_tool(self) -> str | None:
+        """The function that the answer has to call, when tool_choice names one."""
+        return self.tool_choice.function.name if isinstance(self.tool_choice, NamedTool) else None
 
 
 _decoder = msgspec.json.Decoder(ChatRequest)
@@ -77,6 +74,7 @@ def parse_chat(body: bytes, *, images: bool = False) -> ChatRequest:
         raise bad("messages", "messages is empty: send at least one message")
     for index, message in enumerate(request.messages):
         check_message(f"messages[{index}]", message, images)
+        _check_text_only(f"messages[{index}].content", message)
     for name in ("functions", "function_call"):
         if getattr(request, name):
             raise not_supported(name, "use tools and tool_choice, which replaced it")
@@ -88,6 +86,16 @@ def parse_chat(body: bytes, *, images: bool = False) -> ChatRequest:
     if request.min_tokens and request.answer_limit is not None and request.min_tokens > request.answer_limit:
         raise bad("min_tokens", f"min_tokens is {request.min_tokens}, above the limit of {request.answer_limit} tokens")
     return request
+
+
+def _check_text_only(where: str, message: Message) -> None:
+    for index, part in enumerate(message.content if isinstance(message.content, list) else ()):
+        if part.type != "text":
+            raise bad(
+                f"{where}[{index}].type",
+                "images are not taken yet, though a projector is loaded: send text only",
+                "unsupported_value",
+            )
 
 
 def _check_tool_choice(request: ChatRequest) -> None:

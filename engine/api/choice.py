@@ -15,8 +15,7 @@ from engine.wire import Output, TokenLogprob
 class Choice:
     """The answer with this index.
 
-    echo: the prompt, when it comes first. parser: cuts tool calls out of the text. before, after: what the parser gets
-    around the text, when the prompt ended within a call.
+    parser: cuts tool calls out of the text. echo: the prompt, when it comes first.
     """
 
     index: int
@@ -24,8 +23,6 @@ class Choice:
     shape: Shape
     logprobs: ChatLogprobs | CompletionLogprobs | None = None
     parser: ToolCallParser | None = None
-    before: str = ""
-    after: str = ""
     echo: str = ""
     last_ns: int = 0
     """When its newest token was made (monotonic)."""
@@ -70,15 +67,14 @@ class Choice:
         text = self.echo + self.text
         calls: list[dict[str, Any]] = []
         if self.parser is not None:
-            text, calls = self.parser.whole(self.before + self.text + self._after(self.finish))
+            text, calls = self.parser.whole(self.text)
         return self.shape.choice(self.index, text, _reason(self.finish, bool(calls)), calls, logprobs)
 
     def _write_rich(self, output: Output, events: list[bytes]) -> None:
         logprobs = self.logprobs.shape(output.logprobs) if self.logprobs and output.logprobs else None
         parts: list[str | ToolCallPart] = [output.text] if output.text else []
         if self.parser is not None:
-            parts = self.parser.push(self.before + output.text + self._after(output.finish))
-            self.before = ""
+            parts = self.parser.push(output.text)
             if output.finish:
                 parts += self.parser.end()
         for part in parts:
@@ -90,9 +86,6 @@ class Choice:
             logprobs = None  # they go with the first part
         if logprobs is not None:
             events.append(self.shape.text(self.index, "", logprobs))
-
-    def _after(self, finish: str) -> str:
-        return self.after if finish == "stop" else ""
 
 
 def _reason(finish: str, called: bool) -> str:

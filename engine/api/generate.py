@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from engine.api import shapes
 from engine.api.choice import Choice
 from engine.api.http import error_body
-from engine.api.job import context_exceeded
+from engine.api.job import Blame, context_exceeded
 from engine.api.metrics import Metrics
 from engine.api.request import ClientGone, Request
 from engine.api.shapes import Shape, Usage
@@ -20,16 +20,6 @@ from engine.wire import Output
 
 FAILURES = frozenset({"refused", "error", "unavailable", "cancelled", "deadline"})
 """Output.finish of a request that has no answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Blame:
-    """Which fields a refusal by the decode process names, and the context that a prompt must fit into."""
-
-    prompt: str
-    constraint: str
-    """Empty when the answer is not constrained."""
-    ctx: int
 
 
 @dataclass(slots=True)

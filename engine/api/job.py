@@ -11,12 +11,12 @@ import msgspec
 
 from engine.api.chat import ChatRequest
 from engine.api.completion import CompletionRequest, Prompt
-from engine.api.forced import ForcedCall, forced_call
 from engine.api.messages import bad, characters_of
 from engine.api.render import Renderer
 from engine.api.sampling import constraint_of, sampling_of, seeds_of
 from engine.api.schemas import stops_of
 from engine.api.toolcalls import format_of
+from engine.api.toolchoice import constraint_for
 from engine.errors import BadRequest, ContextExceeded
 from engine.wire import Constraint, ModelFacts, Segment, Submit
 
@@ -55,11 +55,13 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolUse:
-    """The chat template, which tells how calls are written; and the call that must be made, if one must."""
+class Blame:
+    """Which fields a refusal by the decode process names, and the context that a prompt must fit into."""
 
-    template: str
-    forced: ForcedCall | None
+    prompt: str
+    constraint: str
+    """The field that says what language the answer must be in; "" when none does."""
+    ctx: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,9 @@ class Job:
     n: int
     repeatable: bool
     """Whether it gets the same answer whenever it is asked."""
-    tools: ToolUse | None
-    """How the answers call tools, if they may."""
-    constrained_by: str
-    """The field that says what language the answer must be in; "" when none does."""
+    calls_like: str
+    """The chat template, which tells how calls of tools are written; "" when the answers may hold none."""
+    blame: Blame
 
 
 def chat_job(request: ChatRequest, served: Served, renderer: Renderer, asker: Asker) -> Job:
@@ -89,15 +90,12 @@ def chat_job(request: ChatRequest, served: Served, renderer: Renderer, asker: As
     if constraint:
         field = request.constrained_by
         raise bad(field, f"{field} and tools exclude each other: leave out one of them", "unsupported_value")
-    form = format_of(renderer.source)
-    if form is None or not renderer.takes_tools:
+    if not renderer.takes_tools or format_of(renderer.source) is None:
         raise bad("tools", "The chat template of this model takes no tools: leave them out", "unsupported_value")
     prompt = renderer.render(request.messages, request.tools)
-    forced = forced_call(form, request.wanted_tools) if request.must_call else None
-    if forced:
-        prompt = [*prompt, Segment(forced.before, scaffold=True)] if forced.before else prompt
-        constraint = forced.constraint
-    return _job(request, served, [prompt], constraint, asker, tools=ToolUse(renderer.source, forced))
+    if request.must_call:
+        constraint = constraint_for(renderer.source, request.tools or (), request.named_tool)
+    return _job(request, served, [prompt], constraint, asker, calls_like=renderer.source)
 
 
 def completion_job(request: CompletionRequest, served: Served, asker: Asker) -> Job:
@@ -144,7 +142,7 @@ def _job(
     constraint: Constraint | None,
     asker: Asker,
     *,
-    tools: ToolUse | None = None,
+    calls_like: str = "",
 ) -> Job:
     facts, n = served.facts, request.n or 1
     wanted = n * len(prompts)
@@ -154,10 +152,12 @@ def _job(
     if constraint and (request.ignore_eos or request.min_tokens):
         field = "ignore_eos" if request.ignore_eos else "min_tokens"
         raise bad(field, f"{field} would force an answer to go on that must be complete by then: leave it out")
+    sampling = sampling_of(
+        request, request.top_logprob_count, ctx=facts.ctx, n_vocab=facts.n_vocab, constrained=constraint is not None
+    )
     # What is always the likeliest token needs no seed; so that such requests are alike, they have the same one.
-    greedy = request.temperature == 0
+    greedy = sampling.temperature == 0
     seeds = seeds_of(0 if greedy else request.seed, len(prompts), n)
-    sampling = sampling_of(request, request.top_logprob_count, ctx=facts.ctx, n_vocab=facts.n_vocab)
     common = Submit(
         id=0,
         segments=[],
@@ -169,7 +169,7 @@ def _job(
         priority=request.priority or 0,
         deadline_ns=0 if request.timeout_s is None else asker.received_ns + int(request.timeout_s * 1e9),
         adapter=served.adapter(request.model),
-        show_control=tools is not None,
+        show_control=bool(calls_like),
     )
     replace = msgspec.structs.replace
     commands = [
@@ -180,6 +180,10 @@ def _job(
         commands,
         n,
         repeatable=greedy or request.seed is not None,
-        tools=tools,
-        constrained_by=("tools" if tools else request.constrained_by) if constraint else "",
+        calls_like=calls_like,
+        blame=Blame(
+            "messages" if isinstance(request, ChatRequest) else "prompt",
+            "" if constraint is None else "tools" if calls_like else request.constrained_by,
+            facts.ctx,
+        ),
     )

@@ -174,10 +174,7 @@ class DecodeLink:
         self._silence_limit_s = limit_s(self._config.hang_timeout_s, hello.slowest_step_s)
         restarted = self.state is LinkState.RESTARTING
         self.state, self.detail = LinkState.READY, ""
-        self._metrics.up.set(1)
-        self._metrics.slots.set(hello.facts.slots)
-        self._metrics.queue_limit.set(self._config.queue_limit)
-        self._metrics.kv_total.set(hello.facts.slots * hello.facts.ctx)
+        self._metrics.on_start(hello.facts.slots, hello.facts.ctx, self._config.queue_limit)
         if not self._first_hello.done():
             self._first_hello.set_result(None)
         if restarted:

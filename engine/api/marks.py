@@ -27,19 +27,19 @@ class Marks:
 
     def __init__(self) -> None:
         self._secret = secrets.token_hex(16)
-        self._texts: list[str] = []
+        self._marks: list[Mark] = []
         self._characters = 0
-        self._mark = re.compile(f"\x02{self._secret}:(\\d+)\x03")
+        self._mark = re.compile(f"(\x02{self._secret}:\\d+\x03)", re.IGNORECASE)
 
     def put(self, text: str) -> str:
         """A mark for this text; the empty text is its own. Raises MarkError when there are too many."""
         if not text:
             return ""
         self._characters += len(text)
-        if len(self._texts) >= MAX_MARKS or self._characters > MAX_CHARACTERS:
-            raise MarkError(f"the template makes more than {MAX_MARKS} pieces of the messages, or too large ones")
-        self._texts.append(text)
-        return Mark(f"\x02{self._secret}:{len(self._texts) - 1}\x03", text, self)
+        if len(self._marks) >= MAX_MARKS or self._characters > MAX_CHARACTERS:
+            raise MarkError(f"makes more than {MAX_MARKS} pieces of these messages, or too large ones")
+        self._marks.append(Mark(f"\x02{self._secret}:{len(self._marks)}\x03", text, self))
+        return self._marks[-1]
 
     def put_all(self, value: Any) -> Any:
         """A JSON value with a mark for every string in it, the keys included. Raises RecursionError when too deep."""
@@ -53,15 +53,26 @@ class Marks:
         """A value as JSON, as a client's text: nothing in it can be told from the strings that it holds."""
         return self.put(json.dumps(plain(value), **{"ensure_ascii": False, "indent": indent, **options}))
 
+    def restored(self, value: Any) -> Any:
+        """The Mark that a string is the print of, and nothing else; any other value as it is."""
+        if type(value) is not str or not value.startswith("\x02") or not self._mark.fullmatch(value):
+            return value
+        return self._of(value)
+
     def cut(self, text: str) -> Iterator[tuple[str, bool]]:
         """The pieces of a rendering in order, and whether the template wrote them. Raises MarkError on a torn mark."""
         for position, piece in enumerate(self._mark.split(text)):
             if position % 2:
-                yield self._texts[int(piece)], False
+                yield plain(self._of(piece)), False
             elif "\x02" in piece or "\x03" in piece or self._secret[:8] in piece.lower():
-                raise MarkError("the template takes the messages apart in a way that is not supported")
+                raise MarkError("takes these messages apart in a way that is not supported")
             elif piece:
                 yield piece, True
+
+    def _of(self, printed: str) -> str:
+        mark = self._marks[int(printed[1:-1].partition(":")[2])]
+        # The template has made capitals of a text in which the mark stood.
+        return mark if self._secret in printed else mark.upper()
 
 
 class Mark(str):

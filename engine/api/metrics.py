@@ -49,10 +49,18 @@ class Metrics:
         for result in ("hit", "miss"):
             self.response_cache.labels(result)
 
+    def on_start(self, slots: int, ctx: int, queue_limit: int) -> None:
+        """The model is loaded. ctx: tokens of each sequence."""
+        self.up.set(1)
+        self.slots.set(slots)
+        self.queue_limit.set(queue_limit)
+        self.kv_total.set(slots * ctx)
+
     def on_step(self, step: Step) -> None:
         """What a step says of the decode process as a whole."""
         self.running.set(step.running)
-        self.waiting.set(step.waiting)
+        # Those who are about to get a free slot do not wait for one.
+        self.waiting.set(max(0, step.waiting - max(0, int(self.slots.value) - step.running)))
         self.kv_used.set(step.kv_cells)
         self.kv_cached.set(step.kv_cached)
         if step.preempted:

@@ -1,6 +1,6 @@
 """POST /v1/moderations: what the safety rules find in texts, in OpenAI's shape.
 
-Only rules look, no model: the answer lists the categories that nothing here looks for, since "false" means little there.
+Only rules look, no model; the answer lists what no rule looks for, since "false" says little there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ QUALITY = frozenset({"refusal", "ungrounded", "off-topic", "language", "format",
 
 OPENAI_CATEGORIES = (
     "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent",
-    "self-harm", "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
+    "self-harm", "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors",
+    "violence", "violence/graphic",
 )  # fmt: skip
 _ALL = tuple(dict.fromkeys((*OPENAI_CATEGORIES, *CATEGORIES)))
 _CHECKED = frozenset(category for detector in DETECTORS for category in detector.categories)
@@ -61,7 +62,9 @@ def parse_moderation(body: bytes) -> ModerationRequest:
             raise bad("input", "input must be all strings or all parts")
         for index, part in enumerate(given):
             if isinstance(part, Part) and (part.type != "text" or part.text is None):
-                raise bad(f"input[{index}]", "only parts of type text, with their text, are judged", "unsupported_value")
+                raise bad(
+                    f"input[{index}]", "only parts of type text, with their text, are judged", "unsupported_value"
+                )
     characters = sum(map(len, request.texts))
     if characters > MAX_CHARACTERS:
         raise bad("input", f"at most {MAX_CHARACTERS} characters are judged at once, not {characters}: send fewer")

@@ -11,7 +11,6 @@ from engine.api.generate import Generation
 from engine.api.messages import text_of
 from engine.api.request import ClientGone, Request
 from engine.api.requestlog import RequestRecord
-from engine.api.shapes import Shape
 from engine.errors import Overloaded, RequestError
 
 CLIENT_LEFT = 499
@@ -25,7 +24,6 @@ class Account:
 
     chat: bool
     fields: ChatRequest | CompletionRequest | None = None
-    shape: Shape | None = None
     generation: Generation | None = None
     failure: BaseException | None = None
 
@@ -52,7 +50,7 @@ def outcome_of(failure: BaseException | None) -> str:
 
 def record_of(request: Request, account: Account, model: str, *, with_text: bool) -> RequestRecord:
     """The request's record. model: what is served; with_text: prompt and answers are in it."""
-    fields, shape, generation, failure = account.fields, account.shape, account.generation, account.failure
+    fields, generation, failure = account.fields, account.generation, account.failure
     choices = generation.choices if generation else ()
     tickets = [choice.ticket for choice in choices]
     usage = generation.usage if generation else None
@@ -71,7 +69,7 @@ def record_of(request: Request, account: Account, model: str, *, with_text: bool
         admitted_ns=min((ticket.admitted_ns for ticket in tickets if ticket.admitted_ns), default=0),
         first_token_ns=generation.first_ns if generation else 0,
         streamed=bool(fields and fields.stream),
-        response_id=shape.id if shape else "",
+        response_id=generation.shape.id if generation else "",
         served_model=model,
         finish_reasons=tuple(choice.finish for choice in choices if choice.finish),
         prompt_tokens=usage.prompt if usage else 0,

@@ -24,9 +24,9 @@ CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-_PROBE = "seatrial_probe"
+_PROBE, _VALUE = "seatrial_probe", "seatrial_value"
 _ASKED = Message("user", "Look it up.")
-_CALLED = Message("assistant", tool_calls=[ToolCall(FunctionCall(_PROBE, '{"key": 1}'), "abcdef123")])
+_CALLED = Message("assistant", tool_calls=[ToolCall(FunctionCall(_PROBE, f'{{"key": "{_VALUE}"}}'), "abcdef123")])
 _CALL = (_ASKED, _CALLED, Message("tool", "found", tool_call_id="abcdef123"))
 _TOOL = Tool(Function(_PROBE, "Looks up.", {"type": "object", "properties": {"key": {"type": "string"}}}))
 
@@ -52,12 +52,8 @@ class Renderer:
             self.problem = f"the model's chat template {fault}; ChatML is used"
             self.source = CHATML
             self._template = Template(CHATML)
-        self.takes_tools = "tools" in self._template.source_names and self._shows(_PROBE, (_ASKED,), (_TOOL,))
-        self.takes_calls = self._shows(_PROBE, _CALL)
-        if not self.takes_calls or self._shows("None", _CALL):
-            # A message that only calls has no content: null for most templates, "" for those that fail on null.
-            self._no_content = ""
-            self.takes_calls = self._shows(_PROBE, _CALL)
+        self.takes_tools = "tools" in self._template.source_names and _PROBE in self._try((_ASKED,), (_TOOL,))
+        self.takes_calls = self._shows_calls()
 
     def render(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[Segment]:
         """The prompt in order. Raises BadRequest when the template refuses the messages or has no place for tools."""
@@ -85,13 +81,24 @@ class Renderer:
             "eos_token": self._eos,
             "documents": None,
         }
-        return self._template.render(values, marks.to_json)
+        return self._template.render(values, marks)
 
-    def _shows(self, text: str, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> bool:
+    def _shows_calls(self) -> bool:
+        """Also settle what a message that only calls has as its content: null for most templates, "" for those that
+        fail on null, or print it."""
+        shown = ""
+        for self._no_content in (None, ""):
+            shown = self._try(_CALL, (_TOOL,) if self.takes_tools else None)
+            if _VALUE in shown and "None" not in shown:
+                break
+        return _VALUE in shown
+
+    def _try(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> str:
+        """What is rendered; nothing when the template refuses it."""
         try:
-            return any(text in segment.text for segment in self._render(messages, tools))
+            return "".join(segment.text for segment in self._render(messages, tools))
         except BadRequest:
-            return False
+            return ""
 
 
 class _Arguments(dict[str, Any]):

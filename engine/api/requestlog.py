@@ -96,12 +96,13 @@ class Recorder:
         if self._spans is not None:
             self._spans.record(record, self._address)
 
-    def close(self, within_s: float = 2.0) -> None:
+    def close(self, within_s: float = 1.0) -> None:
         """Write and send what is still waiting, for at most so long."""
+        until_s = time.monotonic() + within_s
         if self._lines is not None:
             self._lines.close(within_s)
         if self._spans is not None:
-            self._spans.close(within_s)
+            self._spans.close(max(0.0, until_s - time.monotonic()))
 
 
 def _open_spans(config: EngineConfig) -> _Spans:

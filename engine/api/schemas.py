@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from engine.api.jsonbody import decode_body
 from engine.api.messages import bad
 from engine.errors import BadRequest
 
@@ -22,7 +22,7 @@ MAX_IGNORED_CHARS = 512
 
 Natural = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 _Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-_Penalty = Annotated[float, Meta(gt=0, le=10)]
+_Penalty = Annotated[float, Meta(ge=0.01, le=10)]
 _Bias = Annotated[float, Meta(ge=-100, le=100)]
 
 
@@ -86,25 +86,12 @@ class Fields(msgspec.Struct, kw_only=True):
 
 
 FieldsT = TypeVar("FieldsT", bound=Fields)
-_PATH = re.compile(r" - at `(?:key` in `)?\$\.?([^`]*)`$")
-_MISSING = re.compile(r"missing required field `([^`]*)`")
 _names_only: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode(decoder: msgspec.json.Decoder[FieldsT], body: bytes) -> FieldsT:
     """Decode a body and check what both APIs share. Raises BadRequest naming the field."""
-    try:
-        fields = decoder.decode(body)
-    except msgspec.ValidationError as error:
-        text = str(error)
-        at, missing = _PATH.search(text), _MISSING.search(text)
-        where = [at.group(1).removesuffix("[...]")] if at else []
-        param = ".".join([*where, missing.group(1)] if missing else where)
-        raise BadRequest(400, text.replace("$.", "")[:500], param=param or None, code="invalid_type") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(400, f"The body is not valid JSON: {str(error)[:300]}", code="invalid_json") from error
-    except RecursionError as error:
-        raise BadRequest(400, "The body is nested too deeply.", code="invalid_json") from error
+    fields = decode_body(decoder, body)
     if fields.stream_options is not None and not fields.stream:
         raise bad("stream_options", "stream_options needs stream: true")
     stops = stops_of(fields)

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +118,10 @@ async def serve(config: EngineConfig, child: DecodeChild, descriptor: int | None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await link.close()
+        ends: list[Awaitable[None]] = [link.close()]
         if recorder is not None:
-            await asyncio.to_thread(recorder.close)
+            ends.append(asyncio.to_thread(recorder.close))
+        await asyncio.gather(*ends)
 
 
 async def _unless(stop: Stop, work: Coroutine[Any, Any, str]) -> str | None:

@@ -37,12 +37,10 @@ class Spans:
 
     def __init__(self, config: EngineConfig, exporter: SpanExporter | None = None) -> None:
         self._with_text = config.log_prompts
-        resource = Resource.create(
-            {"service.name": "seatrial-engine", "service.version": importlib.metadata.version("seatrial")}
-        )
+        resource = Resource.create({"service.name": "seatrial-engine", "service.version": _version()})
         _hear_complaints()
-        exporter = exporter or OTLPSpanExporter(traces_url(config.otel_endpoint), timeout=_EXPORT_TIMEOUT_S)
-        self._batches = BatchSpanProcessor(exporter)
+        self._exporter = exporter or OTLPSpanExporter(traces_url(config.otel_endpoint), timeout=_EXPORT_TIMEOUT_S)
+        self._batches = BatchSpanProcessor(self._exporter)
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         provider.add_span_processor(self._batches)
         self._tracer = provider.get_tracer("seatrial.engine")
@@ -66,6 +64,8 @@ class Spans:
         closing = threading.Thread(target=self._batches.shutdown, name="spans-close", daemon=True)
         closing.start()
         closing.join(within_s)
+        if closing.is_alive():
+            self._exporter.shutdown()  # no more attempts
 
 
 def attributes_of(record: RequestRecord, address: tuple[str, int], *, with_text: bool) -> dict[str, AttributeValue]:
@@ -122,6 +122,13 @@ def _texts(record: RequestRecord) -> dict[str, AttributeValue]:
         "gen_ai.input.messages": msgspec.json.encode(prompt).decode(),
         "gen_ai.output.messages": msgspec.json.encode(answers).decode(),
     }
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("seatrial")
+    except importlib.metadata.PackageNotFoundError:  # run from its sources
+        return "unknown"
 
 
 def traces_url(endpoint: str) -> str:

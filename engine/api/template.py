@@ -24,6 +24,7 @@ from jinja2 import nodes
 from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
+from engine.api.marks import Marks
 from engine.errors import EngineError
 
 CPU_LIMIT_S = 1.0
@@ -37,10 +38,10 @@ _FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionE
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One rendering. ends_s: the thread's processor time at which it is stopped. to_json: the filter tojson."""
+    """One rendering. ends_s: the thread's processor time at which it is stopped."""
 
     ends_s: float
-    to_json: Callable[..., str]
+    marks: Marks
 
 
 _run: ContextVar[_Run] = ContextVar("run")
@@ -74,9 +75,9 @@ class Template:
         except (jinja2.TemplateError, *_FAULTS) as error:
             raise TemplateFault(f"cannot be compiled ({str(error)[:200]})") from error
 
-    def render(self, values: dict[str, Any], to_json: Callable[..., str]) -> str:
-        """The text. Raises TemplateFault. to_json: the filter tojson, called with a value and json.dumps' options."""
-        token = _run.set(_Run(time.thread_time() + CPU_LIMIT_S, to_json))
+    def render(self, values: dict[str, Any], marks: Marks) -> str:
+        """The text, with the marks in `values` in it. Raises TemplateFault."""
+        token = _run.set(_Run(time.thread_time() + CPU_LIMIT_S, marks))
         try:
             size = 0
             pieces: list[str] = []
@@ -106,10 +107,15 @@ def _check_time() -> bool:
     return True
 
 
-def _bounded(value: Any) -> Any:
+def _checked(value: Any) -> Any:
+    """What an operation has made: not too large, and a mark again when it is one's print (of a macro, of a join)."""
     if isinstance(value, str | bytes | list | tuple | dict) and len(value) > SIZE_LIMIT:
         raise _Stopped("it makes a value that is too large")
-    return value
+    return _run.get().marks.restored(value)
+
+
+def _replace(value: object, old: str, new: str, count: int = -1) -> str:
+    return (value if isinstance(value, str) else str(value)).replace(old, new, count)
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,7 +128,7 @@ def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             _check_numbers(arguments, options)
         elif name == "format":
             _check_format(arguments[0])
-        return _bounded(function(*arguments, **options))
+        return _checked(function(*arguments, **options))
 
     return checked
 
@@ -138,15 +144,17 @@ def _check_format(form: object) -> None:
         raise _Stopped("it formats with a width that is too large")
 
 
-class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """What chat templates expect to find, and the checks."""
+class _Environment(jinja2.sandbox.SandboxedEnvironment):
+    """What chat templates expect to find, and the checks. Lists may be changed: those of one rendering are its own."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation])
         # Jinja's own would write &, <, > and ' as escapes, which no model has seen in a prompt.
-        self.filters["tojson"] = lambda value, *options, **more: _run.get().to_json(value, *options, **more)
+        self.filters["tojson"] = lambda value, *options, **more: _run.get().marks.to_json(value, *options, **more)
+        # Jinja's own works on a copy of what a mark prints.
+        self.filters["replace"] = _replace
         self.filters = {name: _guarded(name, function) for name, function in self.filters.items()}
         del self.globals["lipsum"]
         self.globals["raise_exception"] = _refuse
@@ -161,18 +169,21 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         """True, unless the time is up."""
         return _check_time()
 
-    def join(self, *parts: object) -> str:
+    def join(self, *parts: object) -> Any:
         """The operator `~`."""
         texts = [str(part) for part in parts]
         if sum(map(len, texts)) > SIZE_LIMIT:
             raise _Stopped("it makes a text that is too large")
-        return "".join(texts)
+        return _checked("".join(texts))
 
     def call(self, context: Any, function: Any, *arguments: Any, **options: Any) -> Any:
         _check_time()
-        if isinstance(getattr(function, "__self__", None), str):
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, str):
             _check_numbers(arguments, options)
-        return _bounded(super().call(context, function, *arguments, **options))
+        result = super().call(context, function, *arguments, **options)
+        _checked(owner)
+        return _checked(result)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         formats = super().wrap_str_format(value)
@@ -195,7 +206,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             too_large = False
         if too_large:
             raise _Stopped("it makes a value that is too large")
-        return super().call_binop(context, operator, left, right)
+        return _checked(super().call_binop(context, operator, left, right))
 
 
 class _Generation(jinja2.ext.Extension):

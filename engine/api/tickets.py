@@ -106,7 +106,8 @@ class Tickets:
 
     @property
     def waiting(self) -> int:
-        return sum(1 for ticket in self._unfinished() if not ticket.admitted_ns)
+        """Requests beyond the slots; one that is about to get a free slot does not wait."""
+        return max(0, len(self._unfinished()) - max(self.slots, self.running))
 
     def next_id(self) -> int:
         """An id that nothing else sent to the decode process carries."""

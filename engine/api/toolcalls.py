@@ -20,6 +20,11 @@ from typing import Any
 
 from engine.api.written import BLANK, Call, Value, decoded, is_object, skip_blanks
 
+_HERMES = re.compile(r"""<tool_call>(?:\\n|[\s"'~+{}%-])*\{\\?"(?:name|arguments)""")
+"""The tag and the JSON after it, in a template's own quotes or its text."""
+_XML = re.compile(r"<function[ =]|<arg_key>|<parameter[ =]|<invoke[ =]")
+"""Ways of Qwen3-Coder, GLM, MiniMax and others, some with the same tag around them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCallPart:
@@ -52,12 +57,12 @@ def format_of(template: str) -> ToolFormat | None:
     """The format that a chat template teaches its model; None when it is none of those known here."""
     if "[TOOL_CALLS]" in template:
         return ToolFormat.MISTRAL_ARGS if "[ARGS]" in template else ToolFormat.MISTRAL
-    if "<tool_call>" in template:
-        # Qwen3-Coder and GLM use the same tag around XML of their own.
-        return None if "<function=" in template or "<arg_key>" in template else ToolFormat.HERMES
-    if "<|python_tag|>" in template or ('"parameters"' in template and "<|start_header_id|>" in template):
-        return ToolFormat.LLAMA3
-    return None
+    if _XML.search(template):
+        return None
+    if _HERMES.search(template):
+        return ToolFormat.HERMES
+    llama = "<|python_tag|>" in template or "<|start_header_id|>" in template
+    return ToolFormat.LLAMA3 if llama and '"parameters"' in template else None
 
 
 def parser_for(template: str) -> ToolCallParser | None:

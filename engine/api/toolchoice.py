@@ -16,6 +16,9 @@ _AROUND = {
     ToolFormat.MISTRAL_ARGS: ("[TOOL_CALLS]NAME[ARGS]", ""),
 }
 
+_BLANKS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""For llguidance: as templates write JSON. Were any blanks allowed, a small model could go on with them for ever."""
+
 
 def constraint_for(template: str, tools: Sequence[Tool], name: str | None = None) -> Constraint | None:
     """Exactly one call of one of the tools, or of the one called `name`, as a model with this chat template writes it.
@@ -30,7 +33,7 @@ def constraint_for(template: str, tools: Sequence[Tool], name: str | None = None
     rules: list[str] = []
     for at, function in enumerate(wanted):
         called = function.name if kind is ToolFormat.MISTRAL_ARGS else json.dumps(function.name)
-        schema = {"type": "object", **(function.parameters or {"properties": {}})}
+        schema = {"type": "object", **(function.parameters or {"properties": {}}), "x-guidance": _BLANKS}
         opening, closing = json.dumps(before.replace("NAME", called)), json.dumps(after) if after else ""
         # A rule of its own for each, so that a schema's "#/$defs/..." stays what it points at.
         rules += [f"call_{at}: {opening} args_{at} {closing}", f"args_{at}: %json {json.dumps(schema)}"]

@@ -14,7 +14,7 @@ from engine.decode.llama import Llama
 from engine.decode.sampler import Sampler
 from engine.decode.schedule import Chosen
 from engine.decode.text import TextAssembler
-from engine.errors import DecodeError
+from engine.errors import ConstraintError, DecodeError
 
 
 @dataclass(slots=True)
@@ -40,13 +40,14 @@ class Answer:
         """
         sampling, vocab, logits = self.request.sampling, llama.vocab, llama.logits(row)
         wanted = sampling.top_logprobs
-        banned = self.matcher is not None or sampling.ignore_eos or self.new < sampling.min_tokens
-        model_says = logits.copy() if banned and wanted >= 0 else logits
-        if banned:
-            if self.matcher is not None:
-                self.matcher.ban(logits)
-            if sampling.ignore_eos or self.new < sampling.min_tokens:
-                logits[vocab.end_tokens] = -np.inf
+        no_end = sampling.ignore_eos or self.new < sampling.min_tokens
+        touched = self.matcher is not None or no_end
+        model_says = logits.copy() if touched and wanted >= 0 else logits
+        if self.matcher is not None:
+            self.matcher.ban(logits)
+            no_end = no_end and not self.matcher.finished  # then nothing else is left
+        if no_end:
+            logits[vocab.end_tokens] = -np.inf
         if self.sampler is None:
             token = int(logits.argmax())
             self.sample_s = 0.0
@@ -56,6 +57,8 @@ class Answer:
             self.sample_s = time.perf_counter() - start
         if not 0 <= token < vocab.size or math.isnan(logits[token]):
             raise DecodeError("the model computed values that are no numbers; its file may be damaged")
+        if logits[token] == -np.inf:
+            raise ConstraintError("logit_bias, min_tokens and the constraint together leave no token to choose")
         self.new += 1
         if wanted >= 0:
             self.logprobs.append(llama.logprobs(model_says, token, wanted))
@@ -74,6 +77,8 @@ class Answer:
         return taken
 
     def close(self) -> None:
-        """Free what llama.cpp holds for it."""
+        """Free what llama.cpp and the constraint's process hold for it."""
         if self.sampler is not None:
             self.sampler.close()
+        if self.matcher is not None:
+            self.matcher.close()

@@ -1,8 +1,8 @@
 """Constrained output: at each step, which tokens keep the answer in a language.
 
-llguidance does the matching. It runs in processes of its own, one a constraint (see matching.py): llama.cpp's grammar
-code ends the process on malformed grammars, and llguidance on some well-formed ones. A child computes what may follow a
-token while llama_decode runs, so that `ban` rarely waits.
+llguidance does the matching, in processes of its own, one a constraint (see matching.py): llama.cpp's grammar code ends
+the process on malformed grammars, and llguidance on a few. A child also computes what may follow a token while
+llama_decode runs, so that `ban` rarely waits.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import sys
 import threading
 import weakref
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.decode.matching import HEAD, LENGTH, TOKEN, State, Words
+from engine.decode.matchwire import TOKEN, State, Words, read_answer, send_block
 from engine.decode.vocabulary import Vocabulary
 from engine.errors import ConstraintError
 from engine.wire import Constraint
@@ -27,15 +28,19 @@ from engine.wire import Constraint
 MAX_TEXT_BYTES = 64 * 1024
 """A longer schema or grammar is refused."""
 _START_S, _COMPILE_S, _STEP_S = 30.0, 5.0, 1.0
-"""How long to wait for the other side. Its own bounds are on computing time, and much lower."""
+"""How long to wait for the other side. Its own bounds, on computing time, are lower; the last is well below
+`hang_timeout_s`."""
 _ROOT = Path(__file__).resolve().parents[2]
-_HEAVY = "the constraint is too complex: simplify it (fewer alternatives, smaller bounds, less nesting)"
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1, bitorder="little")
+_LIMITS = np.where(_BITS == 1, np.float32(np.inf), np.float32(-np.inf)).astype(np.float32)
+"""(256, 8): what eight bits of a mask allow their logits to be at most. A look-up costs 30 us for 128k tokens whatever
+the mask; indexing by a random one 800."""
 
 
 class Constraints:
     """Compiles constraints for one vocabulary; the first one starts the constraint process.
 
-    `compile` may be called from any thread.
+    `compile` and `close` may be called from any thread.
     """
 
     def __init__(self, vocab: Vocabulary) -> None:
@@ -46,24 +51,19 @@ class Constraints:
     def compile(self, constraint: Constraint) -> Matcher:
         """What tells the tokens that the constraint allows. Close it.
 
-        Raises ConstraintError when the text is malformed, unsupported, too large, too complex, or fits no answer.
+        Raises ConstraintError when the text is malformed, unsupported, too large, too complex, or allows no answer.
         """
         try:
             size = len(constraint.text.encode())
         except UnicodeEncodeError:
-            raise ConstraintError("the constraint holds half a surrogate pair, which is no character") from None
+            raise ConstraintError("the constraint holds half of a surrogate pair, which is no character") from None
         if size > MAX_TEXT_BYTES:
             raise ConstraintError(f"the constraint has {size} bytes, and {MAX_TEXT_BYTES} are allowed")
-        peer = self._child()
+        matcher = Matcher(self._child(), self._vocab)
         try:
-            block = msgspec.msgpack.encode(constraint)
-            peer.settimeout(_COMPILE_S)
-            peer.sendall(LENGTH.pack(len(block)) + block)
-            matcher = Matcher(peer, self._vocab)
-            matcher.wait()
-            peer.settimeout(_STEP_S)
-        except BaseException:
-            peer.close()
+            matcher.begin(constraint)
+        except ConstraintError:
+            matcher.close()
             raise
         return matcher
 
@@ -85,7 +85,7 @@ class Constraints:
                 except OSError:  # somebody killed it: start another
                     self._starter.close()
                     self._starter = None
-        raise ConstraintError("the constraint process has died: try again")
+        raise ConstraintError("the constraint process has died twice: see the engine's log")
 
 
 class _Starter:
@@ -98,40 +98,43 @@ class _Starter:
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(_ROOT), environment.get("PYTHONPATH", "")) if p)
         with theirs:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "engine.decode.matching", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env=environment,
-            )
-        self._socket = ours
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "engine.decode.matching", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    env=environment,
+                )
+            except OSError as error:
+                ours.close()
+                raise ConstraintError(f"the constraint process cannot be started: {error.strerror}") from error
+        self._control = ours
         self.close = weakref.finalize(self, _end, ours, process)
-        block = msgspec.msgpack.encode(_words(vocab))
         try:
             ours.settimeout(_START_S)
-            ours.sendall(LENGTH.pack(len(block)) + block)
+            send_block(ours, msgspec.msgpack.encode(_words(vocab)))
             ready = ours.recv(1)
         except OSError:
             ready = b""
         if not ready:
             self.close()
-            raise ConstraintError("the constraint process did not start; the engine's log says why")
+            raise ConstraintError("the constraint process did not start: see the engine's log")
 
     def child(self) -> socket.socket:
         """The connection to a new child. Raises OSError."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                socket.send_fds(self._socket, [b"f"], [theirs.fileno()])
+                socket.send_fds(self._control, [b"f"], [theirs.fileno()])
         except OSError:
             ours.close()
             raise
         return ours
 
 
-def _end(peer: socket.socket, process: subprocess.Popen[bytes]) -> None:
-    peer.close()
+def _end(control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    control.close()
     try:
         process.wait(1.0)
     except subprocess.TimeoutExpired:
@@ -149,67 +152,81 @@ def _words(vocab: Vocabulary) -> Words:
 
 
 class Matcher:
-    """Where one answer stands in its language. Use it from one thread, and close it."""
+    """Where one answer stands in its language. Use it from one thread at a time, and close it.
+
+    Every method but `close` raises ConstraintError when matching has failed, which ends this request only.
+    """
 
     def __init__(self, peer: socket.socket, vocab: Vocabulary) -> None:
         self._peer = peer
         self._size = vocab.size
         self._ends = vocab.end_tokens
-        self._state = State.ERROR
-        self._banned: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
-        self._pending = True
-        self.close = weakref.finalize(self, peer.close)
+        self._state = State.ALLOWED
+        self._mask = b""
+        self._due = False
+        """Whether an answer is under way."""
+        self._error = ""
+        self._close = weakref.finalize(self, peer.close)
+
+    def begin(self, constraint: Constraint) -> None:
+        """Have the constraint compiled. Called once, first."""
+        self._peer.settimeout(_COMPILE_S)
+        self._send(msgspec.msgpack.encode(constraint), block=True)
+        self._wait()
+        self._peer.settimeout(_STEP_S)
 
     @property
     def finished(self) -> bool:
-        """Nothing but an end token may follow. Waits for what the last `accept` came to; raises ConstraintError."""
-        self.wait()
+        """Nothing but an end token may follow. Waits for what the last `accept` came to."""
+        self._wait()
         return self._state is State.FINISHED
 
     def ban(self, logits: npt.NDArray[np.float32]) -> None:
         """Write -inf into `logits` (vocabulary,) for each token that the language does not allow now.
 
-        End tokens are allowed exactly where the answer may end. Raises ConstraintError when matching failed.
+        End tokens are allowed exactly where the answer may end.
         """
-        self.wait()
+        self._wait()
         if self._state is State.FINISHED:
             ends = logits[self._ends]
             logits.fill(-np.inf)
             logits[self._ends] = ends
         else:
-            np.copyto(logits, -np.inf, where=self._banned)
+            limits = _LIMITS.take(np.frombuffer(self._mask, np.uint8), axis=0)
+            np.minimum(logits, limits.reshape(-1)[: self._size], out=logits)
 
     def accept(self, token: int) -> None:
-        """Move on by a token that `ban` left; does not wait for what comes of it. Raises ConstraintError."""
-        self.wait()
-        self._pending = True
-        try:
-            self._peer.sendall(TOKEN.pack(token))
-        except OSError:
-            raise ConstraintError(_HEAVY) from None
+        """Move on by a token that `ban` has left. Does not wait for what comes of it."""
+        self._wait()
+        self._send(TOKEN.pack(token))
 
-    def wait(self) -> None:
-        """Take the child's answer, if one is due. Raises ConstraintError when there is none, or it is an error."""
-        if not self._pending:
-            return
-        state, length = HEAD.unpack(self._read(HEAD.size))
-        body = self._read(length)
-        if state == State.ERROR:
-            raise ConstraintError(bytes(body).decode("utf-8", "replace"))
-        self._state = State(state)
-        if self._state is State.ALLOWED:
-            bits = np.unpackbits(~np.frombuffer(body, np.uint8), count=self._size, bitorder="little")
-            self._banned = bits.view(np.bool_)
-        self._pending = False
+    def close(self) -> None:
+        """End the child; a matcher that is garbage does so too."""
+        self._close()
 
-    def _read(self, size: int) -> bytearray:
-        data = bytearray()
+    def _send(self, data: bytes, *, block: bool = False) -> None:
         try:
-            while len(data) < size:
-                more = self._peer.recv(size - len(data))
-                if not more:
-                    raise ConstraintError(_HEAVY)
-                data += more
+            if block:
+                send_block(self._peer, data)
+            else:
+                self._peer.sendall(data)
         except OSError:
-            raise ConstraintError(_HEAVY) from None
-        return data
+            self._fail()
+        self._due = True
+
+    def _wait(self) -> None:
+        """Take the child's answer, if one is due."""
+        if self._error:
+            raise ConstraintError(self._error)
+        if self._due:
+            try:
+                self._state, self._mask = read_answer(self._peer)
+            except OSError:
+                self._fail()
+            if self._state is State.ERROR:
+                self._fail(self._mask.decode("utf-8", "replace"))
+            self._due = False
+
+    def _fail(self, why: str = "") -> NoReturn:
+        self._error = why or "the constraint is too complex: use fewer alternatives, smaller bounds, less nesting"
+        raise ConstraintError(self._error)

@@ -24,11 +24,14 @@ _PIECE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _CHARACTER = re.compile(
-    r"""\\(?: x(?P<x>[0-9A-Fa-f]{2}) | u(?P<u>[0-9A-Fa-f]{4}) | U(?P<U>[0-9A-Fa-f]{8}) | (?P<escaped>.) )|(?P<plain>.)""",
+    r"""
+      \\ (?: x (?P<x>[0-9A-Fa-f]{2}) | u (?P<u>[0-9A-Fa-f]{4}) | U (?P<U>[0-9A-Fa-f]{8}) | (?P<escaped>.) )
+    | (?P<plain>.)
+    """,
     re.VERBOSE | re.DOTALL,
 )
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t"}
-_ITSELF = '"\\[]'
+_ITSELF = '"\\[]-'
 
 
 class GbnfError(ValueError):
@@ -116,11 +119,14 @@ def _add(rule: _Rule, kind: str, word: str, piece: re.Match[str], gap: bool, lin
         return word != ")"
     elif gap:
         raise GbnfError(f"line {line}: nothing stands before {word[:20]!r}")
+    elif str(rule.words[-1])[0] in "*+?{":
+        raise GbnfError(f"line {line}: {word[:20]!r} repeats a repetition: put that into ( )")
     elif kind == "repeat":
         least, most = piece["least"], piece["most"]
         if most and int(most) < int(least):
             raise GbnfError(f"line {line}: {word} has its bounds the wrong way round")
-        rule.words.append("{%s,%s}" % (least, least if piece["range"] is None else most))
+        most = least if piece["range"] is None else most
+        rule.words.append(f"{{{least},{most}}}")
     else:
         rule.words.append(word)
     return False

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from engine import wire
 from engine.decode.constraint import Constraints, Matcher
 from engine.decode.llama import Llama
+from engine.decode.sampler import check_sampling
 from engine.errors import ConstraintError, DecodeError
 
 Job = wire.Submit | wire.Embed | wire.Tokenize | wire.Detokenize
@@ -85,6 +86,7 @@ class Preparer:
             inbox.put(None)
         for thread in self._threads:
             thread.join(timeout=1.0)
+        self._constraints.close()
 
     def _work(self, inbox: queue.SimpleQueue[Job | None]) -> None:
         while (job := inbox.get()) is not None:
@@ -121,8 +123,7 @@ class Preparer:
             return Prepared(job, tokens)
         if job.adapter and job.adapter not in self._adapters:
             raise DecodeError(f"there is no LoRA adapter {job.adapter[:100]!r}")
-        for token, _bias in job.sampling.logit_bias:
-            self._vocab.known(token)
+        check_sampling(job.sampling, self._vocab)
         return Prepared(job, tokens, self._constraints.compile(job.constraint) if job.constraint else None)
 
     def _tokens(self, segments: Sequence[wire.Segment], *, add_bos: bool) -> list[int]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import re
 from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from engine.config import DEMO_MODEL, EngineConfig
 from engine.errors import EngineError
+from engine.resolve import resolve
 from engine.supervisor import EngineEvent, EngineState, EngineSupervisor
 from engine.telemetry import ProcessMonitor
 from scenarios.errors import TargetError
@@ -46,6 +47,10 @@ class Target(Protocol):
     async def stop(self) -> None: ...
 
 
+_GAUGES = re.compile(r"^(seatrial_(?:requests_running|requests_waiting|slots|kv_cells|kv_cells_used)) (\S+)$", re.M)
+"""The few lines of /metrics that a tick shows; a whole parser would take 30 ms for the thousands there are."""
+
+
 class EmbeddedTarget:
     """The embedded engine, supervised: started with the run, restarted when it dies, stopped at the end."""
 
@@ -54,7 +59,7 @@ class EmbeddedTarget:
 
     def __init__(self, options: RunOptions, on_event: Callable[[EngineEvent], None]) -> None:
         settings = options.scenario.engine
-        config = EngineConfig(
+        self._config = EngineConfig(
             model=options.model or DEMO_MODEL,
             ctx=settings.ctx,
             slots=settings.slots,
@@ -62,19 +67,22 @@ class EmbeddedTarget:
             queue_limit=settings.queue_limit,
             nice=TRIAL_NICENESS,
         )
-        log_path = options.runs_dir / options.run_id / "engine.log"
+        self._log_path = options.runs_dir / options.run_id / "engine.log"
         self._on_event = on_event
-        self._supervisor = EngineSupervisor(config, self._hear, log_path)
+        self._supervisor = EngineSupervisor(self._config, self._hear, self._log_path)
         self._processes = ProcessMonitor()
         self._http = httpx.AsyncClient(timeout=_SAMPLE_TIMEOUT_S, trust_env=False)  # loopback: no proxy has a say
         self._news = asyncio.Event()
         self.deaths = 0
         self.base_url = ""
         self.describe = "embedded engine (llama.cpp)"
-        self.model = config.name
+        self.model = self._config.name
 
     async def start(self) -> None:
+        """Refuse what cannot fit into this machine's memory before it is loaded; else start. Raises TargetError."""
         try:
+            config, _report = await asyncio.to_thread(resolve, self._config)
+            self._supervisor = EngineSupervisor(config, self._hear, self._log_path)
             await self._supervisor.start()
         except EngineError as error:
             raise TargetError(f"the embedded engine did not start: {error}") from error
@@ -129,8 +137,7 @@ class EmbeddedTarget:
             return {}  # it died a moment ago, and the supervisor is about to say so
         if answer.status_code != httpx.codes.OK:
             return {}
-        families = text_string_to_metric_families(answer.text)
-        return {family.name: family.samples[0].value for family in families if family.type == "gauge"}
+        return {name: float(value) for name, value in _GAUGES.findall(answer.text)}
 
 
 def _whole(value: float | None) -> int | None:

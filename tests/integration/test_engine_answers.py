@@ -52,7 +52,8 @@ async def test_a_greedy_stream_and_a_whole_answer_say_the_same(engine: Running) 
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert chunks[-2]["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"]
     assert chunks[-1]["choices"] == []
-    assert chunks[-1]["usage"] == whole["usage"]
+    counts = ("prompt_tokens", "completion_tokens", "total_tokens")
+    assert [chunks[-1]["usage"][count] for count in counts] == [whole["usage"][count] for count in counts]
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
     assert len({chunk["id"] for chunk in chunks}) == 1
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
@@ -207,9 +208,18 @@ BAD: list[tuple[str, dict[str, Any], int, str | None]] = [
     ("stream text", {**ASK, "stream": "yes"}, 400, "stream"),
     ("stop empty", {**ASK, "stop": [""]}, 400, "stop"),
     ("stop many", {**ASK, "stop": ["x"] * 50}, 400, "stop"),
-    ("n two", {**ASK, "n": 2}, 400, "n"),
-    ("tools", {**ASK, "tools": [{"type": "function"}]}, 400, "tools"),
-    ("json schema", {**ASK, "response_format": {"type": "json_object"}}, 400, "response_format"),
+    ("max_tokens zero", {**ASK, "max_tokens": 0}, 400, "max_tokens"),
+    ("n many", {**ASK, "n": 17}, 400, "n"),
+    ("stream_options without stream", {**ASK, "stream_options": {"include_usage": True}}, 400, "stream_options"),
+    ("tools no function", {**ASK, "tools": [{"type": "function"}]}, 400, "tools[0].function"),
+    ("tools not taken", {**ASK, "tools": [{"type": "function", "function": {"name": "f"}}]}, 400, "tools"),
+    ("functions", {**ASK, "functions": [{"name": "f"}]}, 400, "functions"),
+    ("format unknown", {**ASK, "response_format": {"type": "xml"}}, 400, "response_format"),
+    ("schema missing", {**ASK, "response_format": {"type": "json_schema"}}, 400, "response_format"),
+    ("logit_bias beyond", {**ASK, "logit_bias": {"999999": 1}}, 400, "logit_bias"),
+    ("min_tokens above", {**ASK, "min_tokens": 33}, 400, "min_tokens"),
+    ("priority", {**ASK, "priority": -1}, 400, "priority"),
+    ("timeout_s", {**ASK, "timeout_s": 0}, 400, "timeout_s"),
     ("unknown model", {**ASK, "model": "gpt-9"}, 404, "model"),
     ("empty model name", {**ASK, "model": ""}, 404, "model"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from console.checks import Llama, Status
 from console.cli import main
 from console.commands.doctor import _engine
 from console.exits import Exit
+from engine.config import DEMO_MODEL
 
 
 def test_a_build_that_crashes_is_a_failed_line_and_not_a_dead_doctor() -> None:
@@ -51,6 +53,22 @@ def test_late_timers_are_a_warning() -> None:
     assert checks.clock(lambda span_s: time.sleep(span_s + 0.006)).status is Status.WARN
 
 
+def test_the_model_is_named_with_what_it_takes_and_how_much_of_it_fits() -> None:
+    check = checks.memory(DEMO_MODEL)
+    assert check.status is Status.OK
+    assert "2.41 M parameters, Q8_0" in check.found
+    assert re.search(r"\d+ slots x 1024 tokens fit: \d+ MiB \(weights \d+ MiB, KV \d+ MiB", check.found)
+
+
+def test_a_damaged_model_is_a_failure_that_says_what_to_do(tmp_path: Path) -> None:
+    damaged = tmp_path / "model.gguf"
+    damaged.write_bytes(DEMO_MODEL.read_bytes()[:100_000])
+    check = checks.memory(damaged)
+    assert check.status is Status.FAIL
+    assert "need" in check.found
+    assert "fetch it again" in check.fix
+
+
 def test_a_runs_folder_that_is_not_there_yet_is_fine_and_not_made(tmp_path: Path) -> None:
     found = list(checks.runs_folder(tmp_path / "a" / "b"))
     assert found[0].status is Status.OK
@@ -85,5 +103,5 @@ async def test_the_engine_is_asked_without_the_proxy_of_the_environment(monkeypa
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "")
-    check = await _engine(None)
+    check = await _engine(DEMO_MODEL)
     assert check.status is Status.OK, check.found

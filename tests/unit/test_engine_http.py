@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,13 @@ async def server(seen: list[Any], *, reads: bool) -> AsyncIterator[int]:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"ok"})
 
+    async with serving(app) as port:
+        yield port
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[int]:
+    """Serve an application; yields its port."""
     config = uvicorn.Config(app, port=0, http=BoundedHttpProtocol, ws="none", lifespan="off", log_config=None)
     config.load()
     made = uvicorn.Server(config)
@@ -43,6 +51,41 @@ async def server(seen: list[Any], *, reads: bool) -> AsyncIterator[int]:
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Limits, "header_s", 0.3)
     monkeypatch.setattr(Limits, "header_bytes", 4096)
+
+
+async def test_a_client_that_does_not_read_holds_its_answer_up_and_costs_a_bounded_buffer() -> None:
+    sent = 0
+    buffered: list[int] = []
+    gone = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not gone.is_set():
+            await send({"type": "http.response.body", "body": b"x" * 16_384, "more_body": True})
+            sent += 16_384
+            buffered.append(connection_of(send).transport.get_write_buffer_size())
+
+    async with serving(app) as port:
+        # A small receive buffer, so that little disappears in the kernel.
+        sock = socket.create_connection(("127.0.0.1", port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            before = -1
+            async with asyncio.timeout(10):
+                while sent == 0 or sent > before:
+                    before = sent
+                    await asyncio.sleep(0.2)
+            assert max(buffered) <= 64 * 1024 + 2 * 16_384
+        finally:
+            gone.set()
+            sock.close()
+
+
+def connection_of(send: Any) -> Any:
+    """The request cycle whose `send` this is."""
+    return send.__self__
 
 
 async def test_trailers_are_not_merged_into_the_head() -> None:

@@ -103,7 +103,7 @@ async def test_a_request_given_up_is_cancelled_and_its_place_is_free_when_that_i
         await peer.heard(wire.Submit)
         cancelled = await peer.heard(wire.Cancel)
         peer.step(wire.Output(cancelled.id, "", 0, finish="cancelled"))
-        await until(lambda: link.tickets.waiting == 1)
+        await until(lambda: len(link.tickets.leaving) == 1)
         link.submit(submit, 0)
 
 

@@ -1,24 +1,21 @@
-"""The engine's small pure parts: text, wire, settings, rendering, schemas, restarts, padding."""
+"""The engine's small pure parts: text, wire, settings, rendering, restarts, padding."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import wire
+from engine.api.messages import Message
 from engine.api.render import Renderer
-from engine.api.schemas import Message, parse_chat, parse_completion, sampling_of
 from engine.config import EngineConfig
 from engine.decode.text import TextAssembler
 from engine.errors import BadRequest, ConfigError
 from engine.restarts import RestartBudget
-from engine.wire import Sampling
 
 
 @settings(deadline=None)
@@ -168,46 +165,6 @@ def test_a_broken_template_falls_back_to_chatml() -> None:
     renderer = Renderer("{% for %}")
     assert renderer.problem
     assert renderer.render([Message("user", "x")])[0].text == "<|im_start|>user\n"
-
-
-@settings(deadline=None)
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
-    )
-)
-def test_any_json_is_either_parsed_or_refused_as_a_bad_request(value: object) -> None:
-    statuses: set[int] = set()
-    for body in (value, {"messages": value}, {"messages": [value]}, {"prompt": value}):
-        for parse in (parse_chat, parse_completion):
-            try:
-                parse(msgspec.json.encode(body))
-            except BadRequest as error:
-                statuses.add(error.status)
-    assert statuses <= {400}
-
-
-@settings(deadline=None)
-@given(
-    st.sampled_from(["temperature", "top_p", "top_k", "seed", "max_tokens", "stop", "n", "stream", "logit_bias"]),
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text()
-    | st.lists(st.text()),
-)
-def test_any_value_of_a_known_field_is_taken_or_refused_by_name(field: str, value: object) -> None:
-    body = json.dumps({"messages": [{"role": "user", "content": "x"}], field: value}).encode()
-    refused: BadRequest | None = None
-    sampling = Sampling()
-    try:
-        sampling = sampling_of(parse_chat(body))
-    except BadRequest as error:
-        refused = error
-    assert refused is None or (refused.param or field).startswith(field)
-    assert 0 <= sampling.seed < 0xFFFFFFFF
-    assert sampling.top_k >= 1
 
 
 def test_only_the_bindings_touch_llama_cpp() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import tracemalloc
 
 from hypothesis import settings
@@ -29,11 +28,12 @@ class CacheMachine(RuleBasedStateMachine):
         value = bytes(size)
         self.cache.put(key, value)
         self.known = [pair for pair in self.known if pair[0] != key]
-        if size + sys.getsizeof(b"") <= LIMIT - 400:
+        kept = self.cache.get(key)
+        assert kept in (value, None)
+        assert kept is not None or size > LIMIT - 600
+        assert kept is None or size < LIMIT
+        if kept is not None:
             self.known.append((key, value))
-            assert self.cache.get(key) == value
-        if self.cache.get(key) is None:
-            self.known = [pair for pair in self.known if pair[0] != key]
         self._forget_what_went()
 
     @rule(key=KEYS)

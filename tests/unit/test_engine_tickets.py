@@ -34,7 +34,7 @@ async def test_an_answer_that_its_client_is_slow_to_read_takes_nobodys_place() -
     tickets = Tickets(slots=1, queue_limit=0)
     finished = tickets.issue(0)
     tickets.deliver(5, end(finished))
-    assert (tickets.running, tickets.waiting, len(tickets)) == (0, 0, 1)
+    assert (tickets.running, len(tickets)) == (0, 1)
     assert finished.take() == [Arrival(5, end(finished))]
     tickets.issue(0)
     with pytest.raises(Overloaded):
@@ -50,11 +50,11 @@ async def test_a_request_that_its_client_gave_up_keeps_its_place_until_the_decod
     with pytest.raises(Overloaded):
         tickets.issue(0)
     tickets.deliver(1, Output(left.id, "late text", 1))
-    assert tickets.waiting == 1
+    assert tickets.leaving
     assert tickets.admit(Admitted(left.id, 2, 10)) is None
     assert tickets.running == 1
     tickets.deliver(3, end(left, "cancelled"))
-    assert (tickets.running, tickets.waiting) == (0, 0)
+    assert not tickets.leaving
     tickets.issue(4)
 
 
@@ -64,7 +64,7 @@ async def test_when_the_decode_process_is_gone_so_is_every_place_in_it() -> None
     tickets.close(left)
     tickets.fail_all("it died")
     assert [arrival.output.finish for arrival in here.take()] == ["unavailable"]
-    assert (tickets.running, tickets.waiting) == (0, 0)
+    assert not tickets.leaving
     assert not tickets.close(here)
     await tickets.drained()
 
@@ -75,6 +75,14 @@ async def test_a_request_that_gets_a_slot_twice_has_waited_once() -> None:
     assert tickets.admit(Admitted(ticket.id, 7, 40, 30)) is ticket
     assert tickets.admit(Admitted(ticket.id, 9, 40, 0)) is None
     assert (ticket.admitted_ns, ticket.prompt_tokens, ticket.cached_tokens) == (7, 40, 30)
+
+
+async def test_who_is_about_to_get_a_free_slot_does_not_wait() -> None:
+    tickets = Tickets(slots=2, queue_limit=4)
+    issued = [tickets.issue(0) for _ in range(5)]
+    assert (tickets.running, tickets.waiting) == (0, 3)
+    tickets.admit(Admitted(issued[0].id, 1, 1))
+    assert (tickets.running, tickets.waiting) == (1, 3)
 
 
 async def test_retry_after_grows_with_the_queue_shrinks_with_the_rate_and_knows_that_keys_share_it() -> None:

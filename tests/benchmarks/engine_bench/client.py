@@ -21,6 +21,9 @@ from tests.benchmarks.engine_bench.prompts import Ask
 NO_END = "no end in time"
 """`Answer.error` of a request that hung."""
 
+TURNED_AWAY_S = 0.1
+"""A client of a closed loop pauses for so long after a 429: far less than any Retry-After, but it does not spin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -85,17 +88,17 @@ class Stream(asyncio.Protocol):
         self._now_ns = 0
         self._streamed = False
         self._done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.first = asyncio.Event()
-        """Set at the first body bytes."""
+        self._more = asyncio.Event()
         self.answer = Answer(0, key=ask.key)
 
     async def wait(self) -> Answer:
         return await asyncio.shield(self._done)
 
-    @property
-    def lines_so_far(self) -> int:
-        """Events read until now, the empty first one included."""
-        return len(self._lines)
+    async def wait_for_events(self, count: int) -> None:
+        """Until so many events were read, the empty first one included, or the answer has ended."""
+        while len(self._lines) < count and not self._done.done():
+            self._more.clear()
+            await self._more.wait()
 
     def abort(self) -> int:
         """Close the socket at once; returns when that was."""
@@ -129,7 +132,7 @@ class Stream(asyncio.Protocol):
             self._lines += [(self._now_ns, line) for line in lines if line.startswith(b"data:")]
         else:
             self._rest += body
-        self.first.set()
+        self._more.set()
 
     def on_message_complete(self) -> None:
         self._end("")
@@ -149,7 +152,7 @@ class Stream(asyncio.Protocol):
             self._read_events()
         else:
             self._read_body()
-        self.first.set()
+        self._more.set()
         if self._transport is not None:
             self._transport.abort() if why else self._transport.close()
         self._done.set_result(answer)
@@ -272,6 +275,8 @@ async def closed_loop(address: Address, asks: Iterable[Ask], clients: int, timeo
         nonlocal full_until_ns
         for ask in queue:
             answers.append(await answer_to(address, ask, timeout_s))
+            if answers[-1].status == 429:
+                await asyncio.sleep(TURNED_AWAY_S)
         full_until_ns = full_until_ns or time.monotonic_ns()
 
     async with asyncio.TaskGroup() as group:

@@ -12,7 +12,7 @@ from tests.benchmarks.engine_bench.errors import Unmeasured
 
 
 def private_bytes(processes: Iterable[psutil.Process]) -> int:
-    """RssAnon + VmSwap of all of them, from /proc (mapped model files are not in it). Raises Unmeasured without /proc."""
+    """RssAnon + VmSwap of all of them, from /proc; mapped files are not in it. Raises Unmeasured without /proc."""
     if not Path("/proc/self/status").exists():
         raise Unmeasured("RssAnon and VmSwap are read from /proc/PID/status, which only Linux has")
     total_kib = 0

@@ -44,9 +44,15 @@ class Kind(Enum):
     """Who serves. The value is its name in the table."""
 
     OURS = "seatrial"
+    """The engine alone, with settings that have no option."""
+    SERVE = "seatrial serve"
+    """As a user starts it: with the process that supervises it."""
     LLAMA_SERVER = "llama-server"
     EXAMPLE = "example server"
     LLAMA_CPP_SERVER = "llama_cpp.server"
+
+
+_OURS = (Kind.OURS, Kind.SERVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,7 @@ async def start(kind: Kind, setup: Setup, peers: Peers, **ours: Any) -> Server:
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                cwd=ROOT if kind is Kind.OURS else folder,
+                cwd=ROOT if kind in _OURS else folder,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -186,8 +192,8 @@ async def start(kind: Kind, setup: Setup, peers: Peers, **ours: Any) -> Server:
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise ServerFailed(kind.value, f"cannot be started ({error.strerror})") from error
-    knows_ignore_eos = kind in (Kind.OURS, Kind.LLAMA_SERVER)
-    address = Address(_HOST, port, () if knows_ignore_eos else _end_tokens(setup.model))
+    python_peer = kind in (Kind.EXAMPLE, Kind.LLAMA_CPP_SERVER)
+    address = Address(_HOST, port, _end_tokens(setup.model) if python_peer else ())
     server = Server(kind, setup, address, process, folder)
     try:
         await _until_ready(server)
@@ -214,6 +220,11 @@ def _command(kind: Kind, setup: Setup, peers: Peers, port: int, folder: Path, ou
             )
             (folder / "config.json").write_bytes(config.to_json())
             return [sys.executable, "-m", "engine", "--config-json", str(folder / "config.json")]
+        case Kind.SERVE:
+            return [
+                sys.executable, "-m", "console", "serve", "--model", str(setup.model), "--ctx", str(setup.ctx),
+                "--slots", str(setup.slots), "--threads", threads, "--host", _HOST, "--port", str(port),
+            ]  # fmt: skip
         case Kind.LLAMA_SERVER:
             return [
                 str(peers.llama_server), "-m", str(setup.model), "-c", str(cells), "-np", str(setup.slots),
@@ -240,7 +251,7 @@ def _command(kind: Kind, setup: Setup, peers: Peers, port: int, folder: Path, ou
 
 
 async def _until_ready(server: Server) -> None:
-    path = "/health" if server.kind in (Kind.OURS, Kind.LLAMA_SERVER) else "/v1/models"
+    path = "/health" if server.kind in (*_OURS, Kind.LLAMA_SERVER) else "/v1/models"
     try:
         async with asyncio.timeout(_START_S):
             while (await server.probe.get(path, timeout_s=5.0)).status != 200:

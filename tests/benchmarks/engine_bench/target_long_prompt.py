@@ -96,7 +96,10 @@ def judge(measured: Measured) -> list[Row]:
     gap, speed = f"{where}: worst gap against llama-server", f"{where}: throughput against llama-server"
     rows = []
     if measured.missing:
-        rows += [not_run(NUMBER, gap, str(_GAP), measured.missing), not_run(NUMBER, speed, str(_KEPT), measured.missing)]
+        rows += [
+            not_run(NUMBER, gap, str(_GAP), measured.missing),
+            not_run(NUMBER, speed, str(_KEPT), measured.missing),
+        ]
     else:
         gaps = [(one.ours.worst_gap_s, one.peer.worst_gap_s) for one in rounds if one.peer]
         speeds = [(one.ours.tokens_per_s, one.peer.tokens_per_s) for one in rounds if one.peer]

@@ -10,7 +10,7 @@ from tests.benchmarks.engine_bench.bench import DEMO, Bench, Options, check_answ
 from tests.benchmarks.engine_bench.client import closed_loop
 from tests.benchmarks.engine_bench.errors import ServerFailed
 from tests.benchmarks.engine_bench.peers import Kind, Server
-from tests.benchmarks.engine_bench.prompts import chats
+from tests.benchmarks.engine_bench.prompts import Ask, chats
 from tests.benchmarks.engine_bench.stats import estimate, ratio
 from tests.benchmarks.engine_bench.table import Bound, Row, for_information, judged, not_run
 
@@ -20,7 +20,7 @@ _CLIENTS = (1, 8, 32)
 _CTX = 512
 _FEWEST_SLOTS = 4
 """As llama-server chooses by itself."""
-_PROMPT_WORDS, _ANSWER_TOKENS = 40, 96
+_PROMPT_WORDS, _ANSWER_TOKENS, _WARM_TOKENS = 40, 64, 16
 _ANSWER_S = 300.0
 
 
@@ -38,7 +38,7 @@ class Case:
 
 def expected_s(options: Options) -> float:
     cases = len(_cases(options))
-    return cases * (2 if options.quick else options.pairs) * (12.0 if options.quick else 40.0)
+    return cases * (2 if options.quick else options.pairs) * (20.0 if options.quick else 75.0)
 
 
 async def measure(bench: Bench) -> list[Case]:
@@ -97,19 +97,20 @@ async def _measure_case(bench: Bench, model: str, clients: int) -> Case:
             except ServerFailed as error:
                 missing[kind.value] = str(error)
         await bench.check_idle(servers)
-        # Sized by the quickest server, so that one measurement of it takes this long.
-        quickest = max([await _speed(server, clients, max(4, 2 * clients), seed=9999) for server in servers])
-        count = max(4, 3 * clients, math.ceil(quickest * bench.pick(10.0, 2.0) / _ANSWER_TOKENS))
+        warm = chats(9999, max(2, clients), _PROMPT_WORDS, _WARM_TOKENS)
+        quickest = max([await _speed(server, clients, warm) for server in servers])
+        length = bench.pick(_ANSWER_TOKENS, _WARM_TOKENS)
+        # Sized by the quickest server, so that one measurement of it takes this long; at least twice round.
+        count = max(4, 2 * clients, math.ceil(quickest * bench.pick(10.0, 2.0) / length))
         label = f"{model}, {clients} clients"
 
         async def one(server: Server, seed: int) -> float:
-            return await _speed(server, clients, count, seed)
+            return await _speed(server, clients, chats(seed, count, _PROMPT_WORDS, length))
 
         rounds = await bench.in_turns(servers, one, label)
     return Case(model, clients, [server.kind.value for server in servers], [list(found) for found in rounds], missing)
 
 
-async def _speed(server: Server, clients: int, count: int, seed: int) -> float:
+async def _speed(server: Server, clients: int, asks: list[Ask]) -> float:
     """Tokens a second while every client is busy."""
-    asks = chats(seed, count, _PROMPT_WORDS, _ANSWER_TOKENS)
     return check_answers(server, await closed_loop(server.address, asks, clients, _ANSWER_S)).tokens_per_s()
