@@ -17,6 +17,7 @@ import httpx
 from console import terminal
 from console.exits import Exit
 from engine.config import EngineConfig, read_keys
+from engine.errors import StartError
 from engine.resolve import FitReport
 from engine.supervisor import EngineEvent, EngineState, EngineSupervisor
 from scenarios.report.words import one_line
@@ -85,27 +86,33 @@ class Serving:
             self._ended.set()
 
     async def _ready(self) -> None:
-        """Say where it is and, in the engine's own words, on what it really runs."""
-        url, card = self._supervisor.url, await self._card()
-        meta = card.get("meta", {})
+        """Say where it is and, in the engine's own words, on what it really runs. Raises StartError."""
+        url, config = self._supervisor.url, self._config
+        key = read_keys(config.api_key_file)[0] if config.api_key_file else b""
+        headers = {b"authorization": b"Bearer " + key} if key else {}
+        try:
+            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10.0, trust_env=False) as http:
+                card = await _json(http, "/v1/models")
+                props = await _json(http, "/props")
+        except httpx.HTTPError as error:
+            raise StartError(f"it does not tell what it serves ({error})", "See --log FILE") from error
+        if config.mmproj is not None and not props["modalities"]["vision"]:
+            raise StartError(
+                f"it takes no images with {config.mmproj}", "It needs a build with libmtmd; or leave it out"
+            )
+        model = card["data"][0]
+        meta = model["meta"]
         if self._as_json:
-            facts = {name: meta.get(name) for name in ("device", "gpu_layers", "slots", "n_ctx", "quantisation")}
-            terminal.emit_json(json.dumps({"url": url, "model": card.get("id"), **facts}) + "\n")
+            facts = {name: meta[name] for name in ("device", "gpu_layers", "slots", "n_ctx", "quantisation")}
+            terminal.emit_json(json.dumps({"url": url, "model": model["id"], **facts}) + "\n")
         else:
             terminal.emit(f"{url}\n")
-        terminal.note(f"ready    on {one_line(str(meta.get('device')))}; Ctrl-C ends it")
+        terminal.note(f"ready    on {one_line(meta['device'])}; Ctrl-C ends it")
 
-    async def _card(self) -> dict[str, Any]:
-        """The model as /v1/models describes it."""
-        key_file = self._config.api_key_file
-        headers = {b"authorization": b"Bearer " + read_keys(key_file)[0]} if key_file else {}
-        try:
-            async with httpx.AsyncClient(headers=headers, timeout=10.0, trust_env=False) as http:
-                answer = await http.get(f"{self._supervisor.url}/v1/models")
-            card = answer.raise_for_status().json()["data"][0]
-        except httpx.HTTPError as error:
-            return {"id": self._config.name, "meta": {"device": f"unknown ({type(error).__name__})"}}
-        return dict(card)
+
+async def _json(http: httpx.AsyncClient, path: str) -> Any:
+    answer = await http.get(path)
+    return answer.raise_for_status().json()
 
 
 @contextlib.contextmanager

@@ -55,9 +55,10 @@ class Answer:
             start = time.perf_counter()
             token = llama.sample(self.sampler, row)
             self.sample_s = time.perf_counter() - start
-        if not 0 <= token < vocab.size or math.isnan(logits[token]):
+        chosen = float(logits[token]) if 0 <= token < vocab.size else math.nan
+        if math.isnan(chosen):
             raise DecodeError("the model computed values that are no numbers; its file may be damaged")
-        if logits[token] == -np.inf:
+        if chosen == -math.inf:
             raise ConstraintError("logit_bias, min_tokens and the constraint together leave no token to choose")
         self.new += 1
         if wanted >= 0:

@@ -70,6 +70,8 @@ class Llama:
         """Tokens each slot's KV stream holds."""
         self._adapter = ""
         self._batch = Batch(params.n_batch)
+        self._views: dict[tuple[int, int], npt.NDArray[np.float32]] = {}
+        """(address, rows) -> llama.cpp's logits as an array; making one takes 30 us."""
         self._outputs: list[int] = []
         """Index in the batch of each row that has logits to choose from."""
         self._rows: list[int] = []
@@ -214,8 +216,13 @@ class Llama:
 
     def _view_logits(self, count: int, rows: list[int]) -> None:
         pointer = L.llama_get_logits(self._ctx)
-        self._logits = np.ctypeslib.as_array(pointer, shape=(count, self.vocab.size))
-        self._rows = rows
+        at = ctypes.addressof(pointer.contents)
+        view = self._views.get((at, count))
+        if view is None:  # llama.cpp may move its buffer, seldom
+            if len(self._views) > 4 * self.slots:
+                self._views.clear()
+            view = self._views[at, count] = np.ctypeslib.as_array(pointer, shape=(count, self.vocab.size))
+        self._logits, self._rows = view, rows
 
 
 class NoRoom(DecodeError):

@@ -188,7 +188,7 @@ class DecodeLoop:
     def _rows(self, rows: tuple[DecodeRow, ...]) -> None:
         """One token for every running stream; those of one LoRA adapter together."""
         running, took_s = self._state.running, 0.0
-        for adapter, group in _by_adapter(rows, {slot: running[slot].adapter for slot in running}):
+        for adapter, group in _by_adapter(rows, running):
             start = time.perf_counter()
             self._llama.decode_rows(group, adapter)
             took_s += time.perf_counter() - start
@@ -319,11 +319,14 @@ class DecodeLoop:
             self._peer.setblocking(False)
 
 
-def _by_adapter(rows: Rows[DecodeRow], adapters: Mapping[int, str]) -> list[tuple[str, list[DecodeRow]]]:
-    """Rows of one LoRA adapter (slot -> name) together, in order of slot."""
+def _by_adapter(rows: Rows[DecodeRow], running: Mapping[int, Sequence]) -> list[tuple[str, Rows[DecodeRow]]]:
+    """Rows of one LoRA adapter together, in order of slot."""
+    first = running[rows[0].slot].adapter
+    if all(running[row.slot].adapter == first for row in rows):
+        return [(first, rows)]
     groups: dict[str, list[DecodeRow]] = {}
     for row in rows:
-        groups.setdefault(adapters[row.slot], []).append(row)
+        groups.setdefault(running[row.slot].adapter, []).append(row)
     return list(groups.items())
 
 

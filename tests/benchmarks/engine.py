@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import msgspec
 import uvloop
 
 from engine.config import EngineConfig
@@ -35,7 +36,7 @@ from tests.benchmarks.engine_bench import (
 )
 from tests.benchmarks.engine_bench.bench import Bench, Options, Progress
 from tests.benchmarks.engine_bench.errors import BenchmarkError, ServerFailed
-from tests.benchmarks.engine_bench.facts import machine_facts
+from tests.benchmarks.engine_bench.facts import gpus, machine_facts
 from tests.benchmarks.engine_bench.peers import find_peers
 from tests.benchmarks.engine_bench.shapes import SHAPES
 from tests.benchmarks.engine_bench.table import Document, Row, load, merged, not_run, render, save, write_into
@@ -67,8 +68,7 @@ def main() -> int:
     try:
         document = load(args.json) if args.json else Document()
         if args.only or args.all:
-            uvloop.run(_measure(args, document))
-            document = load(args.json) if args.json else document
+            document = uvloop.run(_measure(args, document))
         elif not args.json:
             parser.error("nothing to do: give --all, or --only 1,3, or --json FILE to print what it holds")
         return _show(args, document)
@@ -123,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _measure(args: argparse.Namespace, document: Document) -> None:
-    """Measure each target; what is measured is saved at once, so that an interruption costs one target."""
+async def _measure(args: argparse.Namespace, document: Document) -> Document:
+    """`document` with each target measured. Each is saved at once, so that an interruption costs one of them."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -141,19 +141,26 @@ async def _measure(args: argparse.Namespace, document: Document) -> None:
     numbers = args.only or list(ON_A_GPU if args.gpu_layers else TARGETS)
     progress = Progress(sum(TARGETS[number].expected_s(options) for number in numbers))
     bench = Bench(options, progress)
+    where = f"GPU, {options.shape}" if options.gpu_layers else ""
+    no_gpu = bool(where) and not gpus()
+    for hint in peers.hints():
+        progress.say(hint)
     for number in numbers:
         module = TARGETS[number]
         facts = machine_facts(peers, options.threads)
         progress.begin(f"target {number}", module.expected_s(options))
         progress.say(f"target {number}: {module.TITLE}")
-        rows, measured = await _rows(bench, module)
+        if no_gpu:
+            rows, measured = [not_run(number, module.TITLE, "", "ggml lists no GPU; build with -DGGML_CUDA=on")], None
+        else:
+            rows, measured = await _rows(bench, module)
+        rows = [msgspec.structs.replace(row, where=where) for row in rows]
         for row in rows:
             progress.say(f"  {row.what}: {row.measured} {row.interval} (asked {row.asked or 'nothing'}): {row.verdict}")
-        document = merged(document, number, rows, facts, measured)
+        document = merged(document, rows, facts, measured)
         if args.json:
             save(args.json, document)
-    if not args.json:
-        print(render(document.rows, document.facts))
+    return document
 
 
 async def _rows(bench: Bench, module: ModuleType) -> tuple[list[Row], Any]:
@@ -179,11 +186,11 @@ def _plain(measured: Any) -> Any:
 
 
 def _show(args: argparse.Namespace, document: Document) -> int:
-    """Print what the JSON file holds and put it into the document. 1 when a target was missed."""
-    if args.json:
-        print(render(document.rows, document.facts))
+    """Print the table and put it into the document. 1 when a target was missed."""
+    table = render(document)
+    print(table)
     if args.docs:
-        write_into(args.docs, render(document.rows, document.facts))
+        write_into(args.docs, table)
     return 1 if any(row.met is False for row in document.rows) else 0
 
 

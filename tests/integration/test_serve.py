@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -78,6 +79,18 @@ def serving(folder: Path, *argv: str) -> Iterator[Server]:
                 yield server
         finally:
             process.kill()
+
+
+def run_to_its_end(*argv: str) -> subprocess.CompletedProcess[str]:
+    """`seatrial serve` where it is not going to serve."""
+    return subprocess.run(
+        [sys.executable, "-m", "console", "serve", *argv],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def until(true: Callable[[], bool], within_s: float = 30.0) -> None:
@@ -182,6 +195,16 @@ def test_the_requests_that_the_document_shows_are_answered(tmp_path: Path) -> No
             assert "x-seatrial-ignored" not in answer.headers, path
 
 
+def test_a_projector_that_the_engine_does_not_use_is_an_error_and_not_dropped(tmp_path: Path) -> None:
+    head = b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 20) + b"general.architecture" + struct.pack("<IQ", 8, 4) + b"clip"
+    projector = tmp_path / "projector.gguf"
+    projector.write_bytes(head)
+    done = run_to_its_end("--port", "0", "--mmproj", str(projector))
+    assert done.returncode == Exit.TARGET
+    assert done.stdout == ""
+    assert "the engine did not start" in done.stderr
+
+
 @pytest.mark.parametrize("taken", [True, False])
 def test_an_engine_that_cannot_start_says_why_with_exit_code_5(tmp_path: Path, taken: bool) -> None:
     model = DEMO_MODEL
@@ -193,14 +216,7 @@ def test_an_engine_that_cannot_start_says_why_with_exit_code_5(tmp_path: Path, t
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1] if taken else 0
-        done = subprocess.run(
-            [sys.executable, "-m", "console", "serve", "--port", str(port), "--model", str(model)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_to_its_end("--port", str(port), "--model", str(model))
     assert done.returncode == Exit.TARGET
     assert done.stdout == ""
     assert "the engine did not start" in done.stderr

@@ -22,14 +22,26 @@ from tests.benchmarks.engine_bench import (
     target_throughput,
 )
 from tests.benchmarks.engine_bench.client import Answer, Loaded, tokens_within
-from tests.benchmarks.engine_bench.errors import BenchmarkError
+from tests.benchmarks.engine_bench.errors import BenchmarkError, Unmeasured
 from tests.benchmarks.engine_bench.gguf_file import Tensor, metadata_of, write
-from tests.benchmarks.engine_bench.peers import Kind
+from tests.benchmarks.engine_bench.peers import Kind, Peers
 from tests.benchmarks.engine_bench.probe import Metrics
 from tests.benchmarks.engine_bench.prompts import chats, poisson
 from tests.benchmarks.engine_bench.shapes import vocabulary
 from tests.benchmarks.engine_bench.stats import bucket_quantile, estimate, jain, line, ratio
-from tests.benchmarks.engine_bench.table import Bound, Row, judged, load, merged, not_run, render, save, write_into
+from tests.benchmarks.engine_bench.table import (
+    LOAD,
+    Bound,
+    Document,
+    Row,
+    judged,
+    load,
+    merged,
+    not_run,
+    render,
+    save,
+    write_into,
+)
 
 AT_LEAST_ONE = Bound(1.0, at_least=True)
 
@@ -155,22 +167,42 @@ def test_a_verdict_says_how_far_short_and_whether_it_is_sure(
 
 def test_a_later_run_replaces_the_rows_of_its_target_only(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
-    first = merged(load(path), 1, [Row(1, "speed", "≥ 1x", "0.9x", met=False, verdict="short")], {"CPU": "a"}, None)
-    save(path, merged(first, 2, [not_run(2, "steps", "", "why")], {"CPU": "a"}, [1.0]))
-    again = merged(load(path), 1, [Row(1, "speed", "≥ 1x", "1.1x", met=True, verdict="met")], {"CPU": "b"}, None)
-    table = render(again.rows, again.facts)
+    slow = Row(1, "speed", "≥ 1x", "0.9x", met=False, verdict="short")
+    first = merged(load(path), [slow], {"CPU": "a"}, None)
+    save(path, merged(first, [not_run(2, "steps", "", "why")], {"CPU": "b", LOAD: "0.1"}, [1.0]))
+    again = merged(load(path), [Row(1, "speed", "≥ 1x", "1.1x", met=True, verdict="met")], {"CPU": "b"}, None)
+    table = render(again)
     assert "| 1 | speed | ≥ 1x | 1.1x |  | ✔ met |" in table
+    assert "0.9x" not in table
     assert "not run: why" in table
-    assert "Target 1: CPU: b." in table
+    assert "CPU: b. Targets 1 (load before unknown), 2 (load before 0.1)." in table
+
+
+def test_a_run_on_a_gpu_stands_beside_the_one_on_the_cpu(tmp_path: Path) -> None:
+    cpu = merged(Document(), [Row(1, "speed", "≥ 1x", "0.9x", met=False, verdict="short")], {"CPU": "a"}, None)
+    assert "On a GPU: not run" in render(cpu)
+    fast = Row(1, "speed", "≥ 1x", "1.2x", met=True, verdict="met", where="GPU, 1b")
+    both = render(merged(cpu, [fast], {"GPU": "b"}, None))
+    assert "| 1 (GPU, 1b) | speed" in both
+    assert "| 1 | speed" in both
+    assert "On a GPU: not run" not in both
+
+
+@pytest.mark.parametrize("kind", [Kind.LLAMA_SERVER, Kind.EXAMPLE, Kind.LLAMA_CPP_SERVER])
+def test_a_peer_that_is_not_here_is_named_with_how_to_get_it(kind: Kind) -> None:
+    with pytest.raises(Unmeasured, match=rf"no {kind.value} here \(--[a-z-]+ PATH\)"):
+        Peers().require(kind)
+    assert any(hint.startswith(f"no {kind.value} here") and "0.3.36" in hint for hint in Peers().hints())
+    Peers().require(Kind.OURS)
 
 
 def test_the_table_goes_between_the_marks_of_a_document_and_nowhere_else(tmp_path: Path) -> None:
     path = tmp_path / "engine.md"
-    path.write_text("before\n<!-- engine-table:begin -->\nold\n<!-- engine-table:end -->\nafter\n")
+    path.write_text("before\n<!-- engine-table -->\nold\n<!-- /engine-table -->\nafter\n")
     write_into(path, "| new \\1 |")
-    assert path.read_text() == "before\n<!-- engine-table:begin -->\n| new \\1 |\n<!-- engine-table:end -->\nafter\n"
+    assert path.read_text() == "before\n<!-- engine-table -->\n| new \\1 |\n<!-- /engine-table -->\nafter\n"
     path.write_text("no marks")
-    with pytest.raises(BenchmarkError, match="engine-table:begin"):
+    with pytest.raises(BenchmarkError, match="engine-table"):
         write_into(path, "x")
 
 

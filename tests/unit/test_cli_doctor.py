@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,11 +48,23 @@ def test_a_gpu_that_the_build_cannot_use_is_a_warning(build: Llama, gpus: int, s
     assert bool(check.fix) is (status is Status.WARN)
 
 
-def test_late_timers_are_a_warning() -> None:
-    import time
+def test_late_timers_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
 
-    assert checks.clock(lambda span_s: time.sleep(0)).status is Status.OK
-    assert checks.clock(lambda span_s: time.sleep(span_s + 0.006)).status is Status.WARN
+    class Clock:
+        get_clock_info = staticmethod(time.get_clock_info)
+        perf_counter = staticmethod(lambda: now_s)
+
+    def late_by(late_s: float) -> Callable[[float], None]:
+        def sleep(span_s: float) -> None:
+            nonlocal now_s
+            now_s += span_s + late_s
+
+        return sleep
+
+    monkeypatch.setattr(checks, "time", Clock)
+    assert checks.clock(late_by(0.001)).status is Status.OK
+    assert checks.clock(late_by(0.006)).status is Status.WARN
 
 
 def test_the_model_is_named_with_what_it_takes_and_how_much_of_it_fits() -> None:

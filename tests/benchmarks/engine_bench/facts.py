@@ -6,12 +6,14 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 
 from engine.config import usable_cores
 from tests.benchmarks.engine_bench.peers import ROOT, Peers
+from tests.benchmarks.engine_bench.table import LOAD
 
 
 def machine_facts(peers: Peers, threads: int) -> dict[str, str]:
@@ -19,14 +21,27 @@ def machine_facts(peers: Peers, threads: int) -> dict[str, str]:
     loads = ", ".join(f"{load:.2f}" for load in os.getloadavg())
     return {
         "CPU": f"{_cpu_model()}, {usable_cores()} cores",
+        "GPU": gpus() or "none",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "load average before": loads,
+        LOAD: loads,
         "threads of every server": str(threads),
         "llama-cpp-python": importlib.metadata.version("llama-cpp-python"),
         "llama-server": _version(peers.llama_server),
         "commit": _line(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]) or "unknown",
     }
+
+
+def gpus() -> str:
+    """Those that ggml lists, as our engine was built; empty: none. Asked in a process of its own: a driver can hang."""
+    ask = "from engine.decode.bindings import devices; print('; '.join(d.description for d in devices() if d.is_gpu))"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", ask], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
 
 
 def _cpu_model() -> str:

@@ -33,7 +33,7 @@ _SOURCE = "unpack the source distribution of llama-cpp-python 0.3.36 (pip downlo
 _BUILD_LLAMA_SERVER = (
     f"{_SOURCE}, then in vendor/llama.cpp: cmake -G Ninja -B build -DCMAKE_BUILD_TYPE=Release -DLLAMA_BUILD_TESTS=OFF "
     "-DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF "
-    "-DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF && cmake --build build --target llama-server"
+    "-DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF && cmake --build build --target llama-server (with -DGGML_CUDA=on for a GPU)"
 )
 _MAKE_PEER_PYTHON = (
     "in an environment of its own: pip install 'llama-cpp-python[server]==0.3.36' openai safetensors websockets"
@@ -79,15 +79,27 @@ class Peers:
     example_server: Path | None = None
 
     def require(self, kind: Kind) -> None:
-        """Raise Unmeasured with how to get it, when this peer is not here."""
-        for needed, path, option, how in (
+        """Raise Unmeasured with the option that is missing, when this peer is not here."""
+        for needed, path, option, _ in self._needs():
+            if kind is needed and (path is None or not path.exists()):
+                raise Unmeasured(f"no {kind.value} here ({option} PATH)")
+
+    def hints(self) -> list[str]:
+        """How to get each one that is not here."""
+        return [
+            f"no {kind.value} here: give {option} PATH. To get it: {how}"
+            for kind, path, option, how in self._needs()
+            if path is None or not path.exists()
+        ]
+
+    def _needs(self) -> tuple[tuple[Kind, Path | None, str, str], ...]:
+        """(peer, where it is, its option, how to get it)."""
+        return (
             (Kind.LLAMA_SERVER, self.llama_server, "--llama-server", _BUILD_LLAMA_SERVER),
-            (Kind.EXAMPLE, self.example_server, "--example-server", f"{_SOURCE}: it is examples/server/server.py"),
+            (Kind.EXAMPLE, self.example_server, "--example-server", f"{_SOURCE}; it is examples/server/server.py"),
             (Kind.EXAMPLE, self.peer_python, "--peer-python", _MAKE_PEER_PYTHON),
             (Kind.LLAMA_CPP_SERVER, self.peer_python, "--peer-python", _MAKE_PEER_PYTHON),
-        ):
-            if kind is needed and (path is None or not path.exists()):
-                raise Unmeasured(f"there is no {kind.value}: give {option} PATH; to get it, {how}")
+        )
 
 
 def find_peers(llama_server: str | None, peer_python: str | None, example_server: str | None) -> Peers:

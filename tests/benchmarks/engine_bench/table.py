@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,13 @@ import msgspec
 from tests.benchmarks.engine_bench.errors import BenchmarkError
 from tests.benchmarks.engine_bench.stats import Estimate
 
-BEGIN, END = "<!-- engine-table:begin -->", "<!-- engine-table:end -->"
+BEGIN, END = "<!-- engine-table -->", "<!-- /engine-table -->"
+LOAD = "load average before"
+"""A fact that differs from target to target."""
+_NO_GPU = (
+    "On a GPU: not run. Where there is one, `python tests/benchmarks/engine.py --all --gpu-layers 99 --shape 1b` "
+    "(or `8b`) measures targets 1 to 4."
+)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -27,6 +33,13 @@ class Row(msgspec.Struct, frozen=True):
     met: bool | None = None
     verdict: str = ""
     """met, short by ..., not run: ..., for information."""
+    where: str = ""
+    """Empty on the CPU, else which GPU run it is: "GPU, 1b"."""
+
+    @property
+    def run(self) -> str:
+        """Rows of one run of one target share it."""
+        return f"{self.target} ({self.where})" if self.where else str(self.target)
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -34,9 +47,9 @@ class Document(msgspec.Struct, frozen=True):
 
     rows: list[Row] = []
     facts: dict[str, dict[str, str]] = {}
-    """Target number -> facts of its run."""
+    """Row.run -> facts."""
     measurements: dict[str, Any] = {}
-    """Target number -> what `measure` returned."""
+    """Row.run -> what `measure` returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +102,20 @@ def for_information(target: int, what: str, measured: str, interval: str = "") -
     return Row(target, what, "", measured, interval, verdict="for information")
 
 
-def render(rows: Iterable[Row], facts: Mapping[str, Mapping[str, str]]) -> str:
+def render(document: Document) -> str:
     """A Markdown table, then where each target was measured; targets measured at one place share a line."""
     lines = ["| # | what | asked | measured | 95 % interval | |", "|---|---|---|---|---|---|"]
-    for row in sorted(rows, key=lambda row: row.target):
+    for row in sorted(document.rows, key=lambda row: (bool(row.where), row.where, row.target)):
         glyph = {True: "✔ ", False: "✘ ", None: ""}[row.met]
-        cells = (str(row.target), row.what, row.asked, row.measured, row.interval, glyph + row.verdict)
+        cells = (row.run, row.what, row.asked, row.measured, row.interval, glyph + row.verdict)
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     places: dict[str, list[str]] = {}
-    for target, found in sorted(facts.items(), key=lambda item: int(item[0])):
-        places.setdefault("; ".join(f"{name}: {value}" for name, value in found.items()), []).append(target)
-    lines += ["", *(f"Target {', '.join(targets)}: {place}." for place, targets in places.items())]
+    for run, facts in document.facts.items():
+        place = "; ".join(f"{name}: {value}" for name, value in facts.items() if name != LOAD)
+        places.setdefault(place, []).append(f"{run} (load before {facts.get(LOAD, 'unknown')})")
+    lines += ["", *(f"{place}. Targets {', '.join(runs)}." for place, runs in places.items())]
+    if not any(row.where for row in document.rows):
+        lines += ["", _NO_GPU]
     return "\n".join(lines)
 
 
@@ -113,14 +129,11 @@ def load(path: Path) -> Document:
         raise BenchmarkError(f"{path} is not a result of this benchmark ({error}); name another file") from error
 
 
-def merged(old: Document, target: int, rows: Sequence[Row], facts: dict[str, str], measurements: Any) -> Document:
-    """`old` with this target's rows replaced."""
-    kept = [row for row in old.rows if row.target != target]
-    return Document(
-        [*kept, *rows],
-        old.facts | {str(target): facts},
-        old.measurements | {str(target): measurements},
-    )
+def merged(old: Document, rows: Sequence[Row], facts: dict[str, str], measurements: Any) -> Document:
+    """`old` with the rows of this run, which are of one target, in the place of earlier ones of the same kind."""
+    run = rows[0].run
+    kept = [row for row in old.rows if row.run != run]
+    return Document([*kept, *rows], old.facts | {run: facts}, old.measurements | {run: measurements})
 
 
 def save(path: Path, document: Document) -> None:

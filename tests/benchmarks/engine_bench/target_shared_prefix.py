@@ -19,7 +19,7 @@ from tests.benchmarks.engine_bench.table import Bound, Row, judged, not_run
 NUMBER = 4
 TITLE = "requests that share a system prompt"
 _QUESTION_WORDS, _ANSWER_TOKENS = 12, 16
-_BURST_S = 500.0
+_BURST_S = 900.0
 _COLD = Bound(0.5, at_least=False)
 _WARM = Bound(0.15, at_least=False)
 
