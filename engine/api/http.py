@@ -27,17 +27,22 @@ class Limits:
 
     header_bytes = 64 * 1024
     header_s = 10.0
+    write_s = 30.0
     connections = 1024
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. A head (or trailer) too large is answered 431, one too slow 408, a malformed one 400;
-    then it is closed."""
+    then it is closed. A client that reads nothing of its answer is disconnected."""
 
     _head_bytes = 0
     """Received since the last piece of a body: of a head, or of chunk extensions and trailers."""
     _head_timer: asyncio.TimerHandle | None = None
     _in_head = True
+    _read_timer: asyncio.TimerHandle | None = None
+    """Runs while the client does not read as fast as its answer is written."""
+    _unread = 0
+    """Bytes that were waiting for the client when the timer was set."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows the type
@@ -48,6 +53,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_read_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -110,6 +116,36 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             # Answered before its body was whole: the rest is thrown away, but not for ever.
             self._stop_timer()
             self._head_timer = self.loop.call_later(Limits.header_s, self.transport.close)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_read_timer()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # to close it would wait for the client to read the rest
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _await_reader(self) -> None:
+        self._stop_read_timer()
+        self._unread = self.transport.get_write_buffer_size()
+        self._read_timer = self.loop.call_later(Limits.write_s, self._check_reader)
+
+    def _check_reader(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unread:
+            self._await_reader()  # slow, but it reads
+        else:
+            self.transport.abort()
+
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
     def _should_upgrade(self) -> bool:
         return False

@@ -129,7 +129,7 @@ def _check_part(at: str, part: Part, images: bool) -> None:
         if not images:
             raise bad(
                 f"{at}.type",
-                "images need a projector, and none is loaded: start the engine with one, or send text only",
+                "images need a projector, and none is loaded: start the engine with `--mmproj FILE`, or send text only",
                 "unsupported_value",
             )
         if part.image_url is None:

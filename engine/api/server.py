@@ -147,6 +147,7 @@ async def _serve_http(
     stop: Stop,
 ) -> int:
     Limits.header_bytes, Limits.header_s = config.header_limit_bytes, config.header_timeout_s
+    Limits.write_s = config.write_timeout_s
     Limits.connections = config.connection_limit
     try:
         # The supervisor's, which outlives this process, or one of our own.

@@ -220,7 +220,7 @@ class DecodeLoop:
         try:
             chosen[id], text = answer.choose(self._llama, row)
         except ConstraintError as error:
-            self._end(id, Ending.ERROR, str(error))
+            self._end(id, Ending.REFUSED, str(error))
             return
         self._frame.sample_s += answer.sample_s
         self._frame.texts[id] = text

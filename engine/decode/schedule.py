@@ -24,6 +24,8 @@ class Ending(Enum):
     CANCELLED = "cancelled"
     DEADLINE = "deadline"
     ERROR = "error"
+    REFUSED = "refused"
+    """The request itself was at fault, as it turned out."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,19 +19,15 @@ from engine.supervisor import EngineEvent, EngineSupervisor
 needs_model = pytest.mark.skipif(not DEMO_MODEL.is_file(), reason=f"{DEMO_MODEL} is missing")
 
 
-class Running:
-    """A supervised engine, a client to it, and the events so far."""
+class Answering:
+    """An engine at a URL, and a client to it."""
 
-    def __init__(self, supervisor: EngineSupervisor, client: httpx.AsyncClient, events: list[EngineEvent]) -> None:
-        self.supervisor, self.client, self.events = supervisor, client, events
-
-    @property
-    def kinds(self) -> list[str]:
-        return [event.kind for event in self.events]
+    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+        self.url, self.client = url, client
 
     @property
     def address(self) -> tuple[str, int]:
-        host, port = self.supervisor.url.removeprefix("http://").rsplit(":", 1)
+        host, port = self.url.removeprefix("http://").rsplit(":", 1)
         return host, int(port)
 
     async def chat(self, text: str = "What are your opening hours?", **more: Any) -> httpx.Response:
@@ -51,6 +48,42 @@ class Running:
             return False
 
 
+class Running(Answering):
+    """A supervised engine, a client to it, and the events so far."""
+
+    def __init__(self, supervisor: EngineSupervisor, client: httpx.AsyncClient, events: list[EngineEvent]) -> None:
+        super().__init__(supervisor.url, client)
+        self.supervisor, self.events = supervisor, events
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+
+def client_of(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=200), trust_env=False)
+
+
+@asynccontextmanager
+async def served(*flags: str) -> AsyncIterator[Answering]:
+    """The engine alone, as a user starts it: `seatrial serve FLAGS` on a free port."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "console", "serve", "--port", "0", *flags),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        url = (await process.stdout.readline()).decode().strip()
+        assert url.startswith("http://"), "it did not start"
+        async with client_of(url) as client:
+            yield Answering(url, client)
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+
+
 @asynccontextmanager
 async def running(**settings: Any) -> AsyncIterator[Running]:
     """Start an engine with these settings; stop it at the end whatever happened."""
@@ -59,9 +92,7 @@ async def running(**settings: Any) -> AsyncIterator[Running]:
     supervisor = EngineSupervisor(config, events.append)
     await supervisor.start()
     try:
-        async with httpx.AsyncClient(
-            base_url=supervisor.url, timeout=60, limits=httpx.Limits(max_connections=200), trust_env=False
-        ) as client:
+        async with client_of(supervisor.url) as client:
             yield Running(supervisor, client, events)
     finally:
         await supervisor.stop(1.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from engine_fixtures import Running, needs_model, running
+from engine_fixtures import Answering, needs_model, running, served
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed: pip install openai")
 pytestmark = [needs_model, pytest.mark.asyncio(loop_scope="module")]
@@ -17,15 +17,15 @@ MODEL = "seatrial-demo"
 ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "What are your opening hours?"}]}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine() -> AsyncIterator[Running]:
-    async with running() as engine:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["supervised", "seatrial serve"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Answering]:
+    async with running() if request.param == "supervised" else served() as engine:
         yield engine
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def client(engine: Running) -> AsyncIterator[Any]:
-    async with openai.AsyncOpenAI(base_url=f"{engine.supervisor.url}/v1", api_key="none", max_retries=0) as client:
+async def client(engine: Answering) -> AsyncIterator[Any]:
+    async with openai.AsyncOpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0) as client:
         yield client
 
 
@@ -83,7 +83,7 @@ async def test_errors_are_raised_as_the_clients_own(client: Any) -> None:
 
 async def test_a_full_engine_is_a_rate_limit_error() -> None:
     async with running(slots=1, queue_limit=0) as engine:
-        url = f"{engine.supervisor.url}/v1"
+        url = f"{engine.url}/v1"
         async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
             asks = [client.chat.completions.create(**ASK, extra_body={"ignore_eos": True}) for _ in range(4)]
             replies = await asyncio.gather(*asks, return_exceptions=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from engine_fixtures import Running, eventually, needs_model, running
+from engine_fixtures import Answering, eventually, needs_model, running, served
 
 pytestmark = [needs_model, pytest.mark.asyncio(loop_scope="module")]
 CHAT, COMPLETE = "/v1/chat/completions", "/v1/completions"
@@ -25,25 +25,28 @@ SCHEMA = {
 }
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine() -> AsyncIterator[Running]:
-    async with running(response_cache_bytes=1 << 20) as engine:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["supervised", "seatrial serve"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Answering]:
+    started = (
+        running(response_cache_bytes=1 << 20) if request.param == "supervised" else served("--response-cache", "1MB")
+    )
+    async with started as engine:
         yield engine
 
 
-async def post(engine: Running, path: str, status: int = 200, **body: Any) -> Any:
+async def post(engine: Answering, path: str, status: int = 200, **body: Any) -> Any:
     reply = await engine.client.post(path, json=body)
     assert reply.status_code == status, reply.text
     return reply.json()
 
 
-async def texts(engine: Running, path: str, **body: Any) -> list[str]:
+async def texts(engine: Answering, path: str, **body: Any) -> list[str]:
     choices = (await post(engine, path, **body))["choices"]
     assert [choice["index"] for choice in choices] == list(range(len(choices)))
     return [choice["text"] if "text" in choice else choice["message"]["content"] for choice in choices]
 
 
-async def streamed(engine: Running, path: str, **body: Any) -> tuple[dict[int, str], dict[int, str], dict[str, Any]]:
+async def streamed(engine: Answering, path: str, **body: Any) -> tuple[dict[int, str], dict[int, str], dict[str, Any]]:
     """Text and finish reason by index, and the usage, of a stream."""
     said: dict[int, str] = {}
     finishes: dict[int, str] = {}
@@ -64,7 +67,7 @@ async def streamed(engine: Running, path: str, **body: Any) -> tuple[dict[int, s
     return said, finishes, usage
 
 
-async def test_the_answers_of_one_request_are_those_of_single_ones_with_the_next_seeds(engine: Running) -> None:
+async def test_the_answers_of_one_request_are_those_of_single_ones_with_the_next_seeds(engine: Answering) -> None:
     several = await post(engine, CHAT, **STORY, n=3)
     together = [choice["message"]["content"] for choice in several["choices"]]
     alone = [(await texts(engine, CHAT, **{**STORY, "seed": 40 + number}))[0] for number in range(3)]
@@ -80,7 +83,7 @@ async def test_the_answers_of_one_request_are_those_of_single_ones_with_the_next
     assert stream_usage["total_tokens"] == usage["total_tokens"]
 
 
-async def test_several_prompts_are_answered_as_if_each_was_asked_alone(engine: Running) -> None:
+async def test_several_prompts_are_answered_as_if_each_was_asked_alone(engine: Answering) -> None:
     prompts = ["The order was", "Our shop is", "Please send"]
     body = {"max_tokens": 12, "temperature": 0}
     together = await texts(engine, COMPLETE, prompt=prompts, **body)
@@ -93,7 +96,7 @@ async def test_several_prompts_are_answered_as_if_each_was_asked_alone(engine: R
     assert usage["prompt_tokens"] == sum(len(tokens) for tokens in ids)
 
 
-async def test_an_echo_is_the_prompt_and_then_the_answer(engine: Running) -> None:
+async def test_an_echo_is_the_prompt_and_then_the_answer(engine: Answering) -> None:
     body = {"prompt": "The order was", "max_tokens": 8, "temperature": 0}
     (answer,) = await texts(engine, COMPLETE, **body)
     assert await texts(engine, COMPLETE, **body, echo=True) == ["The order was" + answer]
@@ -101,7 +104,7 @@ async def test_an_echo_is_the_prompt_and_then_the_answer(engine: Running) -> Non
     assert said == {0: "The order was" + answer}
 
 
-async def test_text_offsets_point_at_the_tokens_in_the_text(engine: Running) -> None:
+async def test_text_offsets_point_at_the_tokens_in_the_text(engine: Answering) -> None:
     body = {"prompt": "The order was", "max_tokens": 12, "temperature": 0, "logprobs": 2, "ignore_eos": True}
     choice = (await post(engine, COMPLETE, **body))["choices"][0]
     tokens, offsets = choice["logprobs"]["tokens"], choice["logprobs"]["text_offset"]
@@ -109,7 +112,7 @@ async def test_text_offsets_point_at_the_tokens_in_the_text(engine: Running) -> 
     assert all(choice["text"].startswith(token, offset) for token, offset in zip(tokens, offsets, strict=True))
 
 
-async def test_a_banned_token_is_never_chosen_and_a_pushed_one_always(engine: Running) -> None:
+async def test_a_banned_token_is_never_chosen_and_a_pushed_one_always(engine: Answering) -> None:
     body = {"prompt": "The order was", "max_tokens": 6, "temperature": 0, "ignore_eos": True}
     (plain,) = await texts(engine, COMPLETE, **body)
     first = (await post(engine, "/tokenize", content="The order was" + plain))["tokens"]
@@ -121,7 +124,7 @@ async def test_a_banned_token_is_never_chosen_and_a_pushed_one_always(engine: Ru
     assert only == piece * 6
 
 
-async def test_min_tokens_keeps_an_answer_going(engine: Running) -> None:
+async def test_min_tokens_keeps_an_answer_going(engine: Answering) -> None:
     usual = (await post(engine, CHAT, **{**ASK, "max_tokens": 200}))["usage"]["completion_tokens"]
     assert usual < 150
     longer = await post(engine, CHAT, **{**ASK, "max_tokens": 200}, min_tokens=usual + 20)
@@ -129,7 +132,7 @@ async def test_min_tokens_keeps_an_answer_going(engine: Running) -> None:
 
 
 @pytest.mark.parametrize("temperature", [0, 1])
-async def test_an_answer_is_in_the_format_that_was_asked_for(engine: Running, temperature: int) -> None:
+async def test_an_answer_is_in_the_format_that_was_asked_for(engine: Answering, temperature: int) -> None:
     format = {"type": "json_schema", "json_schema": {"name": "hours", "schema": SCHEMA, "strict": True}}
     body = {**ASK, "max_tokens": 200, "temperature": temperature, "seed": 3}
     for text in await texts(engine, CHAT, **body, n=2, response_format=format):
@@ -154,7 +157,7 @@ async def test_an_answer_is_in_the_format_that_was_asked_for(engine: Running, te
     ],
 )
 async def test_a_schema_or_grammar_that_is_wrong_is_always_a_400(
-    engine: Running, param: str, fields: Any, stream: bool
+    engine: Answering, param: str, fields: Any, stream: bool
 ) -> None:
     value = {"type": "json_schema", **fields} if param == "response_format" else fields
     error = (await post(engine, CHAT, 400, **ASK, stream=stream, **{param: value}))["error"]
@@ -162,7 +165,7 @@ async def test_a_schema_or_grammar_that_is_wrong_is_always_a_400(
     assert error["message"]
 
 
-async def test_an_answer_that_comes_too_late_is_a_504_or_ends_its_stream(engine: Running) -> None:
+async def test_an_answer_that_comes_too_late_is_a_504_or_ends_its_stream(engine: Answering) -> None:
     long = {**ASK, "max_tokens": 900, "ignore_eos": True}
     error = (await post(engine, CHAT, 504, **long, timeout_s=0.2))["error"]
     assert error["code"] == "deadline_exceeded"
@@ -172,7 +175,7 @@ async def test_an_answer_that_comes_too_late_is_a_504_or_ends_its_stream(engine:
     assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "deadline_exceeded"
 
 
-async def test_a_prompt_that_begins_like_an_earlier_one_is_not_computed_again(engine: Running) -> None:
+async def test_a_prompt_that_begins_like_an_earlier_one_is_not_computed_again(engine: Answering) -> None:
     manual = "The manual says that the shop opens at nine. " * 8
     asks = [{"role": "system", "content": manual}, {"role": "user", "content": "Hello"}]
     for _ in range(2):
@@ -181,7 +184,7 @@ async def test_a_prompt_that_begins_like_an_earlier_one_is_not_computed_again(en
     assert 16 < cached < usage["prompt_tokens"]
 
 
-async def test_the_same_question_is_answered_from_memory_in_either_form(engine: Running) -> None:
+async def test_the_same_question_is_answered_from_memory_in_either_form(engine: Answering) -> None:
     body = {**ASK, "messages": [{"role": "user", "content": "Do you sell umbrellas?"}]}
     first = await engine.client.post(CHAT, json=body)
     assert "x-seatrial-cache" not in first.headers
@@ -196,7 +199,7 @@ async def test_the_same_question_is_answered_from_memory_in_either_form(engine: 
     assert await engine.metric('seatrial_response_cache_total{result="hit"}') == hits + 2
 
 
-async def test_unknown_fields_are_named_and_known_ones_are_not(engine: Running) -> None:
+async def test_unknown_fields_are_named_and_known_ones_are_not(engine: Answering) -> None:
     reply = await engine.client.post(
         CHAT, json={**ASK, "store": True, "reasoning_effort": "low", "metadata": {"a": "b"}}
     )
@@ -204,7 +207,7 @@ async def test_unknown_fields_are_named_and_known_ones_are_not(engine: Running) 
     assert "x-seatrial-ignored" not in (await engine.client.post(CHAT, json=ASK)).headers
 
 
-async def test_more_answers_than_there_are_places_for_are_refused_together(engine: Running) -> None:
+async def test_more_answers_than_there_are_places_for_are_refused_together(engine: Answering) -> None:
     long = {**STORY, "max_tokens": 900}
     waiting = [asyncio.create_task(engine.client.post(CHAT, json={**long, "n": 16})) for _ in range(3)]
 

@@ -21,9 +21,10 @@ from tests.benchmarks.engine_bench import (
     target_step_time,
     target_throughput,
 )
-from tests.benchmarks.engine_bench.client import Answer, Loaded, tokens_within
+from tests.benchmarks.engine_bench.client import Answer
 from tests.benchmarks.engine_bench.errors import BenchmarkError, Unmeasured
 from tests.benchmarks.engine_bench.gguf_file import Tensor, metadata_of, write
+from tests.benchmarks.engine_bench.load import Loaded, tokens_within
 from tests.benchmarks.engine_bench.peers import Kind, Peers
 from tests.benchmarks.engine_bench.probe import Metrics
 from tests.benchmarks.engine_bench.prompts import chats, poisson

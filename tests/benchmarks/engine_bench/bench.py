@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 
 from engine.config import DEMO_MODEL
 from tests.benchmarks.engine_bench import peers
-from tests.benchmarks.engine_bench.client import Loaded
 from tests.benchmarks.engine_bench.errors import ServerFailed, Unmeasured
+from tests.benchmarks.engine_bench.load import Loaded
 from tests.benchmarks.engine_bench.peers import Kind, Peers, Server, Setup
 from tests.benchmarks.engine_bench.shapes import SHAPES, model_file
 from tests.benchmarks.engine_bench.table import Row

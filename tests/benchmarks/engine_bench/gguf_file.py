@@ -63,9 +63,9 @@ def write(path: Path, metadata: Mapping[str, Any], tensors: list[Tensor]) -> Non
                 file.write(_string(key) + struct.pack("<I", kind) + _value(kind, value))
             offset = 0
             for tensor in tensors:
-                kind = 8 if tensor.quantised else 0
+                layout = 8 if tensor.quantised else 0
                 shape = tensor.shape[::-1]
-                file.write(_string(tensor.name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset))
+                file.write(_string(tensor.name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, layout, offset))
                 offset += _padded(tensor.size_bytes)
             file.write(b"\0" * (_padded(file.tell()) - file.tell()))
             for tensor in tensors:

@@ -189,21 +189,12 @@ async def start(kind: Kind, setup: Setup, peers: Peers, **ours: Any) -> Server:
     port = _free_port()
     folder = Path(tempfile.mkdtemp(prefix="seatrial-bench-"))
     try:
-        command = _command(kind, setup, peers, port, folder, ours)
-        with (folder / "log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                cwd=ROOT if kind in _OURS else folder,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # A Ctrl-C reaches this program first, which then stops the servers in order.
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
-    except OSError as error:
+        process = await _spawn(_command(kind, setup, peers, port, folder, ours), kind, folder)
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise ServerFailed(kind.value, f"cannot be started ({error.strerror})") from error
+        if isinstance(error, OSError):
+            raise ServerFailed(kind.value, f"cannot be started ({error.strerror})") from error
+        raise
     python_peer = kind in (Kind.EXAMPLE, Kind.LLAMA_CPP_SERVER)
     address = Address(_HOST, port, _end_tokens(setup.model) if python_peer else ())
     server = Server(kind, setup, address, process, folder)
@@ -213,6 +204,21 @@ async def start(kind: Kind, setup: Setup, peers: Peers, **ours: Any) -> Server:
         await server.stop()
         raise
     return server
+
+
+async def _spawn(command: list[str], kind: Kind, folder: Path) -> asyncio.subprocess.Process:
+    """Raises OSError when the program cannot be run."""
+    with (folder / "log").open("wb") as log:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            cwd=ROOT if kind in _OURS else folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # A Ctrl-C reaches this program first, which then stops the servers in order.
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
 
 
 def _command(kind: Kind, setup: Setup, peers: Peers, port: int, folder: Path, ours: dict[str, Any]) -> list[str]:

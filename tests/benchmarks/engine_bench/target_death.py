@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import psutil
 
 from tests.benchmarks.engine_bench.bench import DEMO, Bench, Options
-from tests.benchmarks.engine_bench.client import Answer, answer_to, closed_loop, until
+from tests.benchmarks.engine_bench.client import Answer, answer_to
 from tests.benchmarks.engine_bench.errors import ServerFailed
+from tests.benchmarks.engine_bench.load import closed_loop, until
 from tests.benchmarks.engine_bench.peers import Kind, Server
 from tests.benchmarks.engine_bench.probe import Probe
 from tests.benchmarks.engine_bench.prompts import endless

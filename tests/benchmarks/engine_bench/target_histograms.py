@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tests.benchmarks.engine_bench.bench import DEMO, Bench, Options, check_answers, until_quiet
-from tests.benchmarks.engine_bench.client import answer_to, closed_loop
+from tests.benchmarks.engine_bench.client import answer_to
 from tests.benchmarks.engine_bench.errors import ServerFailed, Unmeasured
+from tests.benchmarks.engine_bench.load import closed_loop
 from tests.benchmarks.engine_bench.peers import Kind, Server
 from tests.benchmarks.engine_bench.probe import Probe
 from tests.benchmarks.engine_bench.prompts import Ask, chats, words

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 from tests.benchmarks.engine_bench.bench import DEMO, Bench, Options, check_answers
-from tests.benchmarks.engine_bench.client import closed_loop
+from tests.benchmarks.engine_bench.load import closed_loop
 from tests.benchmarks.engine_bench.memory import private_bytes
 from tests.benchmarks.engine_bench.peers import Kind, Server
 from tests.benchmarks.engine_bench.prompts import endless

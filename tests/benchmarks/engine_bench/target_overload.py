@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import msgspec
 
 from tests.benchmarks.engine_bench.bench import DEMO, Bench, Options, check_answers, until_quiet
-from tests.benchmarks.engine_bench.client import NO_END, Answer, closed_loop, open_loop, tokens_within, until
+from tests.benchmarks.engine_bench.client import NO_END, Answer
+from tests.benchmarks.engine_bench.load import closed_loop, open_loop, tokens_within, until
 from tests.benchmarks.engine_bench.peers import Kind, Server
 from tests.benchmarks.engine_bench.probe import Probe
 from tests.benchmarks.engine_bench.prompts import endless, poisson

@@ -7,8 +7,8 @@ import itertools
 from dataclasses import dataclass
 
 from tests.benchmarks.engine_bench.bench import DEMO, Bench, Options, until_quiet
-from tests.benchmarks.engine_bench.client import carrying, closed_loop
 from tests.benchmarks.engine_bench.errors import Unmeasured
+from tests.benchmarks.engine_bench.load import carrying, closed_loop
 from tests.benchmarks.engine_bench.peers import Kind, Server
 from tests.benchmarks.engine_bench.prompts import Ask
 from tests.benchmarks.engine_bench.stats import estimate, line

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 
 from tests.benchmarks.engine_bench.bench import DEMO, Bench, Options, check_answers
-from tests.benchmarks.engine_bench.client import closed_loop
 from tests.benchmarks.engine_bench.errors import ServerFailed
+from tests.benchmarks.engine_bench.load import closed_loop
 from tests.benchmarks.engine_bench.peers import Kind, Server
 from tests.benchmarks.engine_bench.prompts import Ask, chats
 from tests.benchmarks.engine_bench.stats import estimate, ratio
