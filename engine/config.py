@@ -45,7 +45,7 @@ class EngineConfig:
     model_name: str = ""
     """Name in /v1/models; empty: the file's stem."""
     prefill_chunk: int = 0
-    """Most prompt tokens computed in one call; 0: 512. How many really are follows from `step_target_s`."""
+    """Most prompt tokens computed in one call; 0: by the model and its device. `step_target_s` decides how many are."""
     step_target_s: float = 0.05
     """A step that also computes prompts aims to take no longer, so that running streams are not held up."""
     deterministic: bool = False
@@ -159,7 +159,7 @@ _BOUNDS: tuple[tuple[str, float, float, str], ...] = (
     ("gpu_layers", -1, 10_000, "use -1 to decide by what is there"),
     ("queue_limit", 0, 100_000, "32 is the default"),
     ("nice", -20, 19, "0 changes nothing, 19 yields to everybody"),
-    ("prefill_chunk", 0, 4096, "use 0 for 512"),
+    ("prefill_chunk", 0, 4096, "use 0 to decide by the model"),
     ("step_target_s", 0.001, 60, "0.05 s is the default"),
     ("response_cache_bytes", 0, 1 << 40, "0 keeps no answers"),
     ("write_timeout_s", 0.1, 3600, "30 s is the default"),

@@ -163,7 +163,8 @@ class TokenLogprob(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Output(msgspec.Struct, array_like=True, frozen=True):
-    """What one step brought to one request. finish: "" while it runs; stop, length, cancelled, error, refused, deadline."""
+    """What one step brought to one request. finish is "" while it runs; then stop, length, cancelled, error, refused or
+    deadline."""
 
     id: int
     text: str

@@ -47,8 +47,8 @@ class App:
         self._keys = {key: hashlib.sha256(key).hexdigest()[:KEY_HASH_CHARS] for key in keys}
         self._renderer: Renderer | None = None
         self.draining = False
-        answers = Answers(config, link, metrics, recorder, fingerprint, self._served, self._template)
-        utility = Utility(config, link, self._served, self._template, lambda: self.draining)
+        answers = Answers(config, link, metrics, recorder, fingerprint, self._served, self.template)
+        utility = Utility(config, link, self._served, self.template, lambda: self.draining)
         self._model: dict[str, Handler] = {"GET": utility.model, "HEAD": utility.model}
         self._routes: dict[str, dict[str, Handler]] = {
             "/health": {"GET": self._health, "HEAD": self._health},
@@ -147,7 +147,7 @@ class App:
             raise Unavailable("The model is still loading.", code="engine_starting")
         return self._link.facts
 
-    def _template(self) -> Renderer:
+    def template(self) -> Renderer:
         if self._renderer is None:
             facts = self._facts()
             self._renderer = Renderer(facts.chat_template, facts.bos, facts.eos)

@@ -109,6 +109,7 @@ async def serve(config: EngineConfig, child: DecodeChild, descriptor: int | None
             report("failed", problem)
             log("api", "start_failed", why=problem)
             return 1
+        app.template()  # takes up to 0.1 s, which the first request need not wait for
         return await _serve_http(config, app, recorder, link, report, descriptor, stop)
     except ConfigError as error:
         report("failed", str(error))

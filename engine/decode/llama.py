@@ -20,11 +20,8 @@ from engine.decode.padding import PADDING, with_padding
 from engine.decode.sampler import Sampler, make_sampler
 from engine.decode.schedule import DecodeRow
 from engine.errors import DecodeError, ModelError
+from engine.fit import PLAIN_ATTENTION_CTX, chunk_for
 from engine.wire import ModelFacts, Sampling, TokenLogprob
-
-_PLAIN_ATTENTION_CTX = 8192
-"""Up to here plain attention serves on a CPU: 16 sequences of 512 tokens decode in 12.5 ms of CPU time instead of
-20 with flash attention (prompts 10 % slower). Beyond, its buffer of context x chunk x heads gets large."""
 
 
 class Llama:
@@ -44,17 +41,18 @@ class Llama:
     ) -> None:
         self.model = model = Model(path, gpu_layers=gpu_layers, lora=lora)
         self.vocab = model.vocab
-        self.chunk = prefill_chunk or _chunk_for(model.n_params, on_gpu=model.gpu_layers > 0)
+        self.chunk = prefill_chunk or chunk_for(model.n_params, on_gpu=model.gpu_layers > 0)
         params = L.llama_context_default_params()
         params.n_ctx = ctx * slots
         params.n_seq_max = slots
         params.n_batch = params.n_ubatch = max(self.chunk, 2 * slots)
         params.n_threads = params.n_threads_batch = threads
+        params.n_outputs_max = slots  # llama.cpp keeps logits of the vocabulary's size for so many
         params.kv_unified = False
         params.swa_full = True
         params.no_perf = True
         params.offload_kqv = params.op_offload = model.gpu_layers > 0
-        if not model.gpu_layers and ctx <= _PLAIN_ATTENTION_CTX:
+        if not model.gpu_layers and ctx <= PLAIN_ATTENTION_CTX:
             params.flash_attn_type = 0
         self._ctx = L.llama_init_from_model(model.pointer, params)
         if not self._ctx:
@@ -227,10 +225,3 @@ class Llama:
 
 class NoRoom(DecodeError):
     """No KV cell was free; the memory is as it was before the call."""
-
-
-def _chunk_for(n_params: int, *, on_gpu: bool) -> int:
-    """Most prompt tokens in one call. More would cost memory for attention and bring nothing on a CPU."""
-    if on_gpu:
-        return 512
-    return 256 if n_params < 50_000_000 else 128

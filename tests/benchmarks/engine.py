@@ -109,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--llama-server", metavar="PATH", help="or $SEATRIAL_LLAMA_SERVER, or on the PATH")
     parser.add_argument(
+        "--llama-server-args", default="", metavar="ARGS", help="further ones, as --llama-server-args=--kv-unified"
+    )
+    parser.add_argument(
         "--peer-python", metavar="PATH", help="an interpreter that has llama_cpp.server; or $SEATRIAL_PEER_PYTHON"
     )
     parser.add_argument(
@@ -128,7 +131,7 @@ async def _measure(args: argparse.Namespace, document: Document) -> Document:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    peers = find_peers(args.llama_server, args.peer_python, args.example_server)
+    peers = find_peers(args.llama_server, args.peer_python, args.example_server, args.llama_server_args)
     options = Options(
         peers=peers,
         threads=EngineConfig(model=Path(), threads=args.threads).thread_count(),

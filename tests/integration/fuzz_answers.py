@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fuzz_shot import CHAT, COMPLETE, DETOKENIZE, EMBED, MODERATE, TOKENIZE, Shot
+from fuzz_shot import CHAT, COMPLETE, DETOKENIZE, EMBED, MODERATE, N_EMBD, TOKENIZE, Shot
 
 HANG_S = 30.0
 """Nothing that is asked here takes a second; what is not answered after this long never will be."""
@@ -23,6 +24,8 @@ class Reply:
     status: int
     headers: dict[str, str]
     body: bytes
+    took_s: float = 0.0
+    """From its request's first byte to its own last one."""
 
     @property
     def closes(self) -> bool:
@@ -70,6 +73,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 
 async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, shot: Shot) -> Reply:
+    start_s = time.monotonic()
     with contextlib.suppress(ConnectionError):  # refused before all of it was sent: the answer is there
         writer.write(shot.head() + shot.body)
         if shot.leaves_after_s is not None:
@@ -90,7 +94,7 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             body = await reader.readexactly(int(headers["content-length"]))
         else:
             body = await _chunked(reader)
-    return Reply(status, headers, body)
+    return Reply(status, headers, body, time.monotonic() - start_s)
 
 
 async def _chunked(reader: asyncio.StreamReader) -> bytes:
@@ -146,11 +150,13 @@ def _check_answer(shot: Shot, reply: Reply) -> None:
         _check_usage(body["usage"])
         assert body["object"] == ("chat.completion" if shot.path == CHAT else "text_completion")
         assert [choice["index"] for choice in body["choices"]] == list(range(len(body["choices"])))
+        assert shot.choices in (0, len(body["choices"]))
         for choice in body["choices"]:
             _check_choice(shot, choice)
     elif shot.path == EMBED:
         assert body["object"] == "list"
         assert [item["index"] for item in body["data"]] == list(range(len(body["data"])))
+        assert all(isinstance(item["embedding"], str) or len(item["embedding"]) == N_EMBD for item in body["data"])
     elif shot.path == TOKENIZE:
         assert body["count"] == len(body["tokens"])
     elif shot.path == DETOKENIZE:
@@ -198,6 +204,7 @@ def _check_stream(shot: Shot, body: bytes) -> None:
         return
     assert sorted(finishes) == list(range(len(finishes)))
     assert finishes.keys() == texts.keys()
+    assert shot.choices in (0, len(finishes))
     if shot.param == "response_format":
         for index, finish in finishes.items():
             if finish == "stop":

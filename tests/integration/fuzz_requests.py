@@ -7,8 +7,21 @@ from typing import Any
 
 from fuzz_constraints import broken_schemas, gbnf, odd_schemas
 from fuzz_shot import (
-    ANSWERED, CHAT, COMPLETE, DETOKENIZE, EMBED, LITERALS, MODERATE, N_VOCAB, TOKENIZE,
-    Shot, hostile_texts, texts, values, written,
+    ANSWERED,
+    CHAT,
+    COMPLETE,
+    CTX,
+    DETOKENIZE,
+    EMBED,
+    LITERALS,
+    MODERATE,
+    N_VOCAB,
+    TOKENIZE,
+    Shot,
+    hostile_texts,
+    texts,
+    values,
+    written,
 )  # fmt: skip
 from hypothesis import strategies as st
 
@@ -93,8 +106,8 @@ def mutated(draw: st.DrawFn) -> Shot:
     path, base = draw(st.sampled_from(BASES))
     body = copy.deepcopy(base)
     for name in draw(st.lists(st.sampled_from(sorted(OPTIONS)), max_size=4, unique=True)):
-        body[name] = draw(OPTIONS[name])
-    for _ in range(draw(st.integers(0, 3))):
+        body[name] = copy.deepcopy(draw(OPTIONS[name]))
+    for _ in range(draw(st.sampled_from((0, 0, 1, 1, 1, 2, 3)))):
         places = _places(body)
         if not places:
             break
@@ -102,10 +115,10 @@ def mutated(draw: st.DrawFn) -> Shot:
         holder: Any = body
         for key in way:
             holder = holder[key]
-        if draw(st.integers(0, 4)):
-            holder[last] = draw(values)
-        else:
+        if draw(st.integers(0, 4)) == 0:
             del holder[last]
+        else:
+            holder[last] = draw(_LIKE.get(type(holder[last]), values) if draw(st.booleans()) else values)
     data = written(body, ascii=draw(st.booleans()))
     if body and draw(st.integers(0, 9)) == 0:
         name = draw(st.sampled_from(sorted(body)))
@@ -113,7 +126,9 @@ def mutated(draw: st.DrawFn) -> Shot:
     return Shot(data, path, leaves_after_s=draw(leaving))
 
 
-leaving = st.sampled_from((None,) * 9 + (0.0, 0.002, 0.01, 0.05))
+_LIKE: dict[type, st.SearchStrategy[Any]] = {str: texts | hostile_texts, int: st.integers(-2, 40), bool: st.booleans()}
+"""What may replace a value of this type without being refused for its type."""
+leaving = st.sampled_from((None,) * 27 + (0.0, 0.002, 0.01, 0.05))
 """Most clients stay."""
 
 _CUT = written(BASES[1][1])
@@ -144,9 +159,9 @@ def _any_bytes(draw: st.DrawFn) -> Shot:
             values.map(written),
         )
     )
-    return Shot(
-        body, draw(st.sampled_from((CHAT, COMPLETE, EMBED, TOKENIZE, DETOKENIZE, MODERATE))), statuses=_BAD_REQUEST
-    )
+    path = draw(st.sampled_from((CHAT, COMPLETE, EMBED, TOKENIZE, DETOKENIZE, MODERATE)))
+    # Some of these values are requests: {"text": ...} is one of tokens.
+    return Shot(body, path, statuses=ANSWERED if path == TOKENIZE else _BAD_REQUEST)
 
 
 _wrong_types = st.builds(
@@ -188,6 +203,10 @@ raw = st.one_of(_any_bytes(), _any_bytes(), _wrong_types, _odd_routes, _odd_http
 """What is hardly a request: bytes, wrong types, odd paths and methods, framing that lies."""
 
 
+_BESIDE = ("logit_bias", "presence_penalty", "repeat_penalty", "seed", "top_k", "top_p", "typical_p", "user")
+"""Options that no constraint excludes, and that cannot be wrong as they are drawn."""
+
+
 @st.composite
 def constrained(draw: st.DrawFn, kind: str) -> Shot:
     """A request whose answer has to be in a language. kind: broken, odd or gbnf."""
@@ -198,6 +217,8 @@ def constrained(draw: st.DrawFn, kind: str) -> Shot:
     if kind == "gbnf":
         body["grammar"] = draw(gbnf)
         return Shot(written(body), path, param="grammar", leaves_after_s=draw(leaving))
+    for name in draw(st.lists(st.sampled_from(_BESIDE), max_size=2, unique=True)):
+        body[name] = copy.deepcopy(draw(OPTIONS[name]))
     broken = kind == "broken"
     schema = draw(broken_schemas if broken else odd_schemas)
     beside = not broken and draw(st.booleans())
@@ -209,6 +230,41 @@ def constrained(draw: st.DrawFn, kind: str) -> Shot:
     statuses = _BAD_REQUEST if broken else ANSWERED
     leaves_after_s = None if broken else draw(leaving)
     return Shot(written(body), path, statuses=statuses, param="response_format", leaves_after_s=leaves_after_s)
+
+
+_WORDS = ("Where is my order? ", "a", "The manual says that the shop opens at nine. ", "é😀", "1 2 3 ")
+
+
+@st.composite
+def crowding(draw: st.DrawFn) -> Shot:
+    """A good request of any length and class, for several answers; many such share prompts, make room, or leave."""
+    prompt = draw(st.sampled_from(_WORDS)) * draw(st.integers(1, 6)) + draw(texts)
+    body: dict[str, Any] = {
+        "prompt": prompt.encode("utf-8", "replace").decode(),
+        "n": draw(st.integers(1, 3)),
+        "max_tokens": draw(st.sampled_from((1, 2, 8, 30))),
+        "stream": draw(st.booleans()),
+        "priority": draw(st.integers(0, 9)),
+        "temperature": draw(st.sampled_from((0, 1))),
+        "ignore_eos": draw(st.booleans()),
+    }
+    if draw(st.booleans()):
+        body["timeout_s"] = draw(st.sampled_from((0.001, 0.05, 1000)))
+    statuses = frozenset({200, 504} if "timeout_s" in body else {200})
+    leaves_after_s = draw(st.sampled_from((None, None, None, 0.0, 0.005, 0.02, 0.1)))
+    return Shot(written(body), COMPLETE, statuses=statuses, choices=body["n"], leaves_after_s=leaves_after_s)
+
+
+@st.composite
+def full_prompts(draw: st.DrawFn) -> Shot:
+    """Prompts of about as many tokens as fit."""
+    size = draw(st.sampled_from((1, CTX - 2, CTX - 1, CTX, CTX + 1, 3 * CTX)))
+    path = draw(st.sampled_from((COMPLETE, EMBED)))
+    fits = size < CTX if path == COMPLETE else size <= CTX
+    ids = [draw(_good_id)] * size
+    body = {"prompt": ids, "n": 2, "max_tokens": draw(st.sampled_from((1, 5)))} if path == COMPLETE else {"input": ids}
+    param = "prompt" if path == COMPLETE else "input"
+    return Shot(written(body), path, statuses=frozenset({200}) if fits else _BAD_REQUEST, param=param)
 
 
 _good_id = st.integers(0, N_VOCAB - 1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 CHAT, COMPLETE, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 TOKENIZE, DETOKENIZE, MODERATE = "/tokenize", "/detokenize", "/v1/moderations"
-N_VOCAB = 1024
+N_VOCAB, N_EMBD = 1024, 192
 """Of the demo model."""
 CTX = 256
 ANSWERED = frozenset({200, 400, 404, 504})
@@ -74,6 +74,8 @@ class Shot:
     statuses: frozenset[int] = ANSWERED
     param: str = ""
     """The field that a 400 has to name; empty: whichever."""
+    choices: int = 0
+    """How many an answer has to have; 0: any number."""
     declared: int | None = None
     """Content-Length, where that is not the body's."""
     leaves_after_s: float | None = None
@@ -92,8 +94,8 @@ class Shot:
     def __repr__(self) -> str:
         fields = [
             f"{name}={value!r}"
-            for name in ("path", "method", "headers", "param", "declared", "leaves_after_s")
-            if (value := getattr(self, name)) not in ("", (), None, _PLAIN.get(name))
+            for name in ("path", "method", "headers", "param", "choices", "declared", "leaves_after_s")
+            if (value := getattr(self, name)) not in ("", (), 0, None, _PLAIN.get(name))
         ]
         size = len(self.body)
         body = repr(self.body[:_SHOWN_BYTES]) + (
@@ -114,8 +116,10 @@ def written(value: Any, *, ascii: bool = True) -> bytes:
 
 
 texts = st.one_of(st.sampled_from(NASTY_TEXTS), st.text(max_size=12))
-hostile_texts = st.lists(st.one_of(st.sampled_from(CONTROL), texts), min_size=1, max_size=6).map("".join)
-"""Control tokens' names among everything else."""
+hostile_texts = st.lists(st.one_of(st.sampled_from(CONTROL), texts), min_size=1, max_size=6).map(
+    lambda pieces: "".join(pieces).encode("utf-8", "replace").decode()
+)
+"""Control tokens' names among everything else; no halves of surrogate pairs."""
 _NUMBERS: tuple[float, ...] = (
     *(0, 1, -1, 2, 7, 20, 21, 255, 1023, 1024, 2**31 - 1, 2**31, -(2**31), 2**32 - 1, 2**53, 2**63 - 1, 2**63, 2**64),
     *(-(2**63), 10**30, 0.5, -0.5, 1e-9, 1.5, 1e38, 1e39, 1e308, 5e-324),

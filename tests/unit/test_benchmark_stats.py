@@ -220,9 +220,9 @@ def met(rows: list[Row]) -> list[bool | None]:
 
 def test_throughput_is_judged_by_the_peer_and_the_model() -> None:
     servers = [kind.value for kind in (Kind.OURS, Kind.LLAMA_SERVER, Kind.EXAMPLE, Kind.LLAMA_CPP_SERVER)]
-    demo = target_throughput.Case("demo", 8, servers, [[95.0, 100.0, 80.0, 20.0]] * 3, {})
+    demo = target_throughput.Case("demo", 8, servers, [[95.0, 100.0, 80.0, 20.0]] * 3, {}, 0.1)
     assert met(target_throughput.judge([demo])) == [None, True, False, True]
-    other = target_throughput.Case("160m", 1, servers[:2], [[95.0, 100.0]] * 3, {Kind.EXAMPLE.value: "not here"})
+    other = target_throughput.Case("160m", 1, servers[:2], [[95.0, 100.0]] * 3, {Kind.EXAMPLE.value: "not here"}, 0.1)
     rows = target_throughput.judge([other])
     assert met(rows) == [None, False, None]
     assert rows[2].verdict == "not run: not here"

@@ -30,7 +30,15 @@ from scenarios.toml_sections import (
 )
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/scenarios.md", "docs/decisions/001-command-line.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/scenarios.md",
+    "docs/engine.md",
+    "docs/serve.md",
+    "docs/decisions/001-command-line.md",
+)
 SCENARIOS = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
 PLACEHOLDERS = {"SCENARIO": "peak-traffic", "COMMAND": "run", "RUN": "last"}

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class CountingVocab:
 
 
 class NoAdapters:
-    adapters: dict[str, int] = {"accent": 1}
+    adapters = MappingProxyType({"accent": 1})
 
 
 class CountingLlama:

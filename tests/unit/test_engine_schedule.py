@@ -9,7 +9,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from engine.decode.outcome import admit, apply
 from engine.decode.planning import plan
-from engine.decode.schedule import Chosen, Chunk, Ended, Ending, Plan, Schedule, Sequence
+from engine.decode.schedule import Chosen, Ended, Ending, Plan, Schedule, Sequence
 
 FEW = st.integers(1, 3)
 

@@ -72,6 +72,7 @@ def allotted(model: object, demand: Demand) -> tuple[float, float]:
     params = L.llama_context_default_params()
     params.n_ctx, params.n_seq_max = demand.ctx * demand.slots, demand.slots
     params.n_batch = params.n_ubatch = max(demand.chunk, 2 * demand.slots)
+    params.n_outputs_max = demand.slots
     params.kv_unified, params.offload_kqv, params.op_offload = False, False, False
     if demand.ctx <= PLAIN_ATTENTION_CTX:
         params.flash_attn_type = 0
@@ -92,13 +93,13 @@ def test_the_estimate_is_what_llama_cpp_reports() -> None:
         for ctx, slots, chunk in ((256, 1, 64), (300, 4, 64), (1024, 4, 256), (4096, 1, 512), (8192, 2, 64)):
             demand = Demand(ctx, slots, 0, chunk)
             host, gpu = estimate(model, demand)
-            outputs = 4 * model.vocabulary * 2 * slots
+            outputs = 4 * model.vocabulary * slots
             kv, compute = allotted(loaded, demand)
             assert host.kv_bytes / 2**20 == pytest.approx(kv, abs=0.01)
             assert (host.compute_bytes - outputs) / 2**20 == pytest.approx(compute, rel=0.05, abs=0.05)
             assert gpu.total == 0
         demand = Demand(16_384, 1, 0, 128)  # flash attention: an upper bound
-        assert estimate(model, demand)[0].compute_bytes / 2**20 >= allotted(loaded, demand)[1]
+        assert estimate(model, demand)[0].compute_bytes / 2**20 >= allotted(loaded, demand)[1] - 0.01  # it rounds
     finally:
         L.llama_model_free(loaded)
 
@@ -120,7 +121,7 @@ def test_tied_embeddings_are_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ram", "ctx", "slots"), [(64, 8192, 16), (24, 8192, 12), (16, 8192, 8), (8, 8192, 2), (6, 2048, 1), (5.3, 256, 1)]
+    ("ram", "ctx", "slots"), [(64, 8192, 16), (24, 8192, 12), (16, 8192, 8), (8, 8192, 2), (6, 2048, 2), (5.3, 256, 1)]
 )
 def test_on_a_cpu_as_many_sequences_as_fit_and_then_shorter_ones(ram: float, ctx: int, slots: int) -> None:
     fit = choose(EIGHT_B, Demand(), room(ram))
@@ -134,9 +135,9 @@ def test_on_a_cpu_as_many_sequences_as_fit_and_then_shorter_ones(ram: float, ctx
         (80, 8192, 16, 33),
         (12, 8192, 4, 33),
         (8, 8192, 1, 33),
-        (6.4, 2048, 1, 33),
-        (6, 8192, 1, 26),
-        (4, 8192, 1, 15),
+        (6.4, 4096, 1, 33),
+        (6, 8192, 1, 27),
+        (4, 8192, 1, 16),
         (1, 8192, 16, 0),
     ],
 )

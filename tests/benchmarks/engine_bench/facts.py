@@ -27,7 +27,7 @@ def machine_facts(peers: Peers, threads: int) -> dict[str, str]:
         LOAD: loads,
         "threads of every server": str(threads),
         "llama-cpp-python": importlib.metadata.version("llama-cpp-python"),
-        "llama-server": _version(peers.llama_server),
+        "llama-server": " ".join((_version(peers.llama_server), "--no-repack", *peers.llama_server_args)),
         "commit": _line(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]) or "unknown",
     }
 

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -77,6 +78,8 @@ class Peers:
     llama_server: Path | None = None
     peer_python: Path | None = None
     example_server: Path | None = None
+    llama_server_args: tuple[str, ...] = ()
+    """Further arguments of llama-server; without any its KV cache is split among the slots, its default with -np."""
 
     def require(self, kind: Kind) -> None:
         """Raise Unmeasured with the option that is missing, when this peer is not here."""
@@ -102,7 +105,9 @@ class Peers:
         )
 
 
-def find_peers(llama_server: str | None, peer_python: str | None, example_server: str | None) -> Peers:
+def find_peers(
+    llama_server: str | None, peer_python: str | None, example_server: str | None, llama_server_args: str = ""
+) -> Peers:
     """Each from its option, else from the environment, llama-server also from the PATH."""
 
     def path(option: str | None, name: str) -> Path | None:
@@ -114,6 +119,7 @@ def find_peers(llama_server: str | None, peer_python: str | None, example_server
         path(llama_server, "SEATRIAL_LLAMA_SERVER") or (Path(on_path) if on_path else None),
         path(peer_python, "SEATRIAL_PEER_PYTHON"),
         path(example_server, "SEATRIAL_EXAMPLE_SERVER"),
+        tuple(shlex.split(llama_server_args)),
     )
 
 
@@ -247,7 +253,7 @@ def _command(kind: Kind, setup: Setup, peers: Peers, port: int, folder: Path, ou
             return [
                 str(peers.llama_server), "-m", str(setup.model), "-c", str(cells), "-np", str(setup.slots),
                 "-t", threads, "-ngl", str(setup.gpu_layers), "--no-repack", "--no-webui",
-                "--host", _HOST, "--port", str(port),
+                "--host", _HOST, "--port", str(port), *peers.llama_server_args,
             ]  # fmt: skip
         case Kind.EXAMPLE:
             model = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from dataclasses import dataclass
 
 from tests.benchmarks.engine_bench.bench import DEMO, Bench, Options, check_answers
@@ -34,6 +35,8 @@ class Case:
     rounds: list[list[float]]
     missing: dict[str, str]
     """Peer -> why it was not measured."""
+    client_cpu: float
+    """Most of a core that the load client itself took in any measurement."""
 
 
 def expected_s(options: Options) -> float:
@@ -55,7 +58,7 @@ def judge(cases: list[Case]) -> list[Row]:
         for index, server in enumerate(case.servers):
             speeds = estimate([speeds[index] for speeds in case.rounds])
             if index == 0:
-                text = f"{speeds.show(0)} tokens/s"
+                text = f"{speeds.show(0)} tokens/s (the load client: at most {case.client_cpu:.0%} of a core)"
                 rows.append(for_information(NUMBER, f"{where}: {server}", text, speeds.interval(0)))
             else:
                 value = ratio([(speeds[0], speeds[index]) for speeds in case.rounds])
@@ -103,12 +106,18 @@ async def _measure_case(bench: Bench, model: str, clients: int) -> Case:
         # Sized by the quickest server, so that one measurement of it takes this long; at least twice round.
         count = max(4, 2 * clients, math.ceil(quickest * bench.pick(10.0, 2.0) / length))
         label = f"{model}, {clients} clients"
+        shares: list[float] = []
 
         async def one(server: Server, seed: int) -> float:
-            return await _speed(server, clients, chats(seed, count, _PROMPT_WORDS, length))
+            asks = chats(seed, count, _PROMPT_WORDS, length)
+            cpu_s, wall_s = time.process_time(), time.monotonic()
+            speed = await _speed(server, clients, asks)
+            shares.append((time.process_time() - cpu_s) / (time.monotonic() - wall_s))
+            return speed
 
         rounds = await bench.in_turns(servers, one, label)
-    return Case(model, clients, [server.kind.value for server in servers], [list(found) for found in rounds], missing)
+    names = [server.kind.value for server in servers]
+    return Case(model, clients, names, [list(found) for found in rounds], missing, max(shares))
 
 
 async def _speed(server: Server, clients: int, asks: list[Ask]) -> float:
