@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 import types
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ L = _load_bindings()
 _GPU_TYPES = (1, 2)
 _LOG_WARN, _LOG_ERROR, _LOG_CONTINUED = 3, 4, 5  # ggml.h; llama_cpp._logger has them wrong
 _last_level = 0
+interrupted = threading.Event()
+"""A call is being ended on purpose: llama.cpp has nothing to complain of."""
 
 
 @L.llama_log_callback  # type: ignore[untyped-decorator]  # llama_cpp has no types
@@ -41,7 +44,7 @@ def on_log(level: int, text: bytes, _user: object) -> None:
     global _last_level
     if level != _LOG_CONTINUED:
         _last_level = level
-    if _last_level in (_LOG_WARN, _LOG_ERROR):
+    if _last_level in (_LOG_WARN, _LOG_ERROR) and not interrupted.is_set():
         sys.stderr.write(text.decode("utf-8", "replace"))
 
 

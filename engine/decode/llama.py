@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.decode.batch import Batch
-from engine.decode.bindings import L
+from engine.decode.bindings import L, interrupted
 from engine.decode.model import Model
 from engine.decode.padding import PADDING, with_padding
 from engine.decode.sampler import Sampler, make_sampler
@@ -60,6 +60,12 @@ class Llama:
         if L.llama_n_ctx_seq(self._ctx) < ctx:
             raise ModelError(f"llama.cpp gives each sequence {L.llama_n_ctx_seq(self._ctx)} tokens, not {ctx}")
         self._memory = L.llama_get_memory(self._ctx)
+        self._stop_flag = ctypes.create_string_buffer(2)
+        # llama.cpp asks before each node of its graph whether to go on. Python could only answer with the interpreter
+        # lock; the C library's strlen needs none: 0 (go on) for a flag of "", 1 (stop) for one of a single byte.
+        L.llama_set_abort_callback(
+            self._ctx, ctypes.cast(ctypes.CDLL(None).strlen, L.ggml_abort_callback), ctypes.addressof(self._stop_flag)
+        )
         self.ctx, self.slots, self.threads = ctx, slots, threads
         self.deterministic = deterministic
         self.shares = not model.recurrent
@@ -106,18 +112,33 @@ class Llama:
     def prefill(
         self, slot: int, position: int, tokens: Sequence[int], *, wants_logits: bool, adapter: str = ""
     ) -> None:
-        """Add prompt tokens to a slot's stream. With `wants_logits`, row 0 is the last token's."""
+        """Add prompt tokens to a slot's stream. With `wants_logits`, row 0 is the last token's.
+
+        Raises DecodeError; Interrupted when `interrupt` was called meanwhile (then nothing has changed).
+        """
         batch, count = self._batch, len(tokens)
         batch.tokens[:count] = tokens
         batch.positions[:count] = np.arange(position, position + count, dtype=np.int32)
         batch.sequences[:count] = slot
         batch.outputs[:count] = 0
         batch.outputs[count - 1] = wants_logits
-        self._run(count, adapter)
+        try:
+            self._run(count, adapter)
+        except Interrupted:
+            L.llama_memory_seq_rm(self._memory, slot, position if position else -1, -1)
+            raise
+        finally:
+            self._stop_flag.value = b""
+            interrupted.clear()
         self._outputs = [count - 1]
         self.lengths[slot] = position + count
         if wants_logits:
             self._view_logits(1, [0])
+
+    def interrupt(self) -> None:
+        """End the `prefill` that another thread is in; without effect on a GPU."""
+        interrupted.set()
+        self._stop_flag.value = b"\1"
 
     def start(self, slot: int, source: int, length: int) -> None:
         """A slot's stream shall hold the first `length` tokens of the stream of `source`, which may be itself.
@@ -196,6 +217,8 @@ class Llama:
         code = L.llama_decode(self._ctx, batch.struct)
         if code == 1:
             raise NoRoom("llama.cpp found no free KV cells for the batch")
+        if code == 2:
+            raise Interrupted("the call was ended from outside")
         if code != 0:
             raise DecodeError(f"llama_decode answered {code} for a batch of {count} tokens")
 
@@ -225,3 +248,7 @@ class Llama:
 
 class NoRoom(DecodeError):
     """No KV cell was free; the memory is as it was before the call."""
+
+
+class Interrupted(DecodeError):
+    """The call was ended by `interrupt`; the memory is as it was before."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-import select
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from collections.abc import Sequence as Rows
@@ -12,7 +12,8 @@ from collections.abc import Sequence as Rows
 from engine import wire
 from engine.decode.answer import Answer
 from engine.decode.embeddings import Embeddings
-from engine.decode.llama import Llama, NoRoom
+from engine.decode.inbox import Inbox
+from engine.decode.llama import Interrupted, Llama, NoRoom
 from engine.decode.outcome import admit, apply
 from engine.decode.pace import Pace
 from engine.decode.planning import plan
@@ -35,14 +36,9 @@ class DecodeLoop:
         self._llama = llama
         self._peer = peer
         self._isolate_keys = settings.isolate_keys
-        self._unpacker = wire.Unpacker()
-        self._wake_read, self._wake_write = socket.socketpair()
-        for end in (peer, self._wake_read, self._wake_write):
-            end.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(peer, select.POLLIN)
-        self._poll.register(self._wake_read, select.POLLIN)
-        self._preparer = Preparer(llama, self._wake)
+        self._news = threading.Event()
+        self._inbox = Inbox(peer, self._news.set)
+        self._preparer = Preparer(llama, self._news.set)
         self._embeddings = Embeddings(llama)
         self._pace = Pace(settings.step_target_s, speed.token_s, most=4 * llama.chunk)
         self._state = Schedule(
@@ -63,7 +59,11 @@ class DecodeLoop:
         """Serve until the API process closes its end. Raises DecodeError when llama.cpp fails again and again."""
         state = self._state
         try:
-            while self._receive(idle=not state.running and not state.waiting and not self._embeddings.pending):
+            while not self._inbox.closed:
+                if not state.running and not state.waiting and not self._embeddings.pending:
+                    self._news.wait(IDLE_BEAT_S)
+                self._news.clear()
+                self._obey_all()
                 self._accept_prepared()
                 self._expire()
                 self._step()
@@ -72,41 +72,19 @@ class DecodeLoop:
         except (BrokenPipeError, ConnectionResetError):
             log("decode", "peer_gone")
         finally:
+            self._inbox.close()
             self._preparer.close()
             for answer in self._answers.values():
                 answer.close()
-            self._wake_read.close()
-            self._wake_write.close()
 
-    def _wake(self) -> None:
-        try:
-            self._wake_write.send(b"x")
-        except BlockingIOError:
-            return  # enough wake-ups are under way
-
-    def _receive(self, *, idle: bool) -> bool:
-        """Take every command there is; wait for one only when idle. False when the peer is gone."""
-        for descriptor, _events in self._poll.poll(IDLE_BEAT_S * 1000 if idle else 0):
-            if descriptor == self._wake_read.fileno():
-                self._wake_read.recv(4096)
-                continue
-            try:
-                data = self._peer.recv(1 << 20)
-            except BlockingIOError:
-                continue
-            if not data:
-                return False
-            for body in self._unpacker.feed(data):
-                self._obey(wire.command_decoder.decode(body))
-        return True
-
-    def _obey(self, command: wire.Command) -> None:
-        if not isinstance(command, wire.Cancel):
-            self._preparer.put(command)
-        elif self._preparer.cancel(command.id) or self._embeddings.cancel(command.id):
-            self._frame.outputs.append(wire.Output(command.id, "", 0, finish=Ending.CANCELLED.value))
-        else:
-            self._end(command.id, Ending.CANCELLED)
+    def _obey_all(self) -> None:
+        for command in self._inbox.take():
+            if not isinstance(command, wire.Cancel):
+                self._preparer.put(command)
+            elif self._preparer.cancel(command.id) or self._embeddings.cancel(command.id):
+                self._frame.outputs.append(wire.Output(command.id, "", 0, finish=Ending.CANCELLED.value))
+            else:
+                self._end(command.id, Ending.CANCELLED)
 
     def _accept_prepared(self) -> None:
         for done in self._preparer.take():
@@ -169,6 +147,7 @@ class DecodeLoop:
                 if step.chunks:  # those who stream need not wait for the prompts of others
                     self._send(0.0)
             for chunk in step.chunks:
+                self._obey_all()  # those who left are not computed any more
                 self._chunk(chunk)
             self._failures = 0 if not step.empty else self._failures
         except NoRoom:
@@ -202,9 +181,17 @@ class DecodeLoop:
     def _chunk(self, chunk: Chunk) -> None:
         sequence = self._state.running.get(chunk.slot)
         if sequence is None or sequence.id != chunk.id:
-            return  # an earlier chunk of it failed
+            return  # it left since the step was planned
         start = time.perf_counter()
-        self._llama.prefill(chunk.slot, chunk.start, chunk.tokens, wants_logits=chunk.last, adapter=sequence.adapter)
+        self._inbox.watch(chunk.id, self._llama.interrupt)
+        try:
+            self._llama.prefill(
+                chunk.slot, chunk.start, chunk.tokens, wants_logits=chunk.last, adapter=sequence.adapter
+            )
+        except Interrupted:
+            return  # its Cancel is the next thing to be obeyed
+        finally:
+            self._inbox.unwatch()
         took_s = time.perf_counter() - start
         self._frame.decode_s += took_s
         self._pace.computed(len(chunk.tokens), took_s)
@@ -312,11 +299,7 @@ class DecodeLoop:
         )
 
     def _post(self, frame: wire.Frame) -> None:
-        self._peer.setblocking(True)
-        try:
-            self._peer.sendall(wire.pack(frame))
-        finally:
-            self._peer.setblocking(False)
+        self._peer.sendall(wire.pack(frame))
 
 
 def _by_adapter(rows: Rows[DecodeRow], running: Mapping[int, Sequence]) -> list[tuple[str, Rows[DecodeRow]]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 _WEIGHT = 0.3
 """Of the newest measurement in the moving averages."""
-FEWEST = 32
-"""A step computes at least this many prompt tokens, or a long prompt would never end beside running streams; fewer cost
-nearly as much time."""
+FEWEST = 64
+"""A step computes at least this many prompt tokens, so that a long prompt ends beside running streams also where the
+model is slow. On a CPU (160 MB, Q8_0) 64 in a call reach 97 % of the best speed, 32 reach 89 %, 16 reach 78 %."""
 
 
 class Pace:
@@ -21,7 +21,7 @@ class Pace:
 
     def computed(self, tokens: int, seconds: float) -> None:
         """A prompt chunk was computed. Tiny ones say nothing about the price of a token."""
-        if tokens >= FEWEST // 2:
+        if tokens >= FEWEST // 4:
             self._token_s += _WEIGHT * (seconds / tokens - self._token_s)
 
     def decoded(self, seconds: float) -> None:

@@ -62,9 +62,12 @@ class PrefixTree:
         root, node = self._ends.pop(stream, ("", None))
         while node is not None and node.parent is not None:
             node.holders.discard(stream)
+            parent = node.parent
             if not node.holders:
-                del node.parent.children[node.tokens[0]]
-            node = node.parent
+                del parent.children[node.tokens[0]]
+            else:
+                _join(node)
+            node = parent
         if node is not None and not node.children:
             del self._roots[root]
 
@@ -110,3 +113,12 @@ def _split(node: _Node, at: int) -> _Node:
         node.parent.children[upper.tokens[0]] = upper
     node.tokens, node.parent = node.tokens[at:], upper
     return upper
+
+
+def _join(node: _Node) -> None:
+    """Undo a split: an only child with the same holders takes the place of its parent."""
+    if len(node.children) == 1 and node.parent is not None:
+        (child,) = node.children.values()
+        if child.holders == node.holders:
+            child.tokens, child.parent = node.tokens + child.tokens, node.parent
+            node.parent.children[child.tokens[0]] = child

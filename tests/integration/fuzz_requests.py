@@ -22,7 +22,7 @@ from fuzz_shot import (
     texts,
     values,
     written,
-)  # fmt: skip
+)
 from hypothesis import strategies as st
 
 BASES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -94,6 +94,12 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+_LIKE: dict[type, st.SearchStrategy[Any]] = {str: texts | hostile_texts, int: st.integers(-2, 40), bool: st.booleans()}
+"""What may replace a value of this type without being refused for its type."""
+leaving = st.sampled_from((None,) * 27 + (0.0, 0.002, 0.01, 0.05))
+"""Most clients stay."""
+
+
 def _places(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Paths of everything inside a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -126,23 +132,11 @@ def mutated(draw: st.DrawFn) -> Shot:
     return Shot(data, path, leaves_after_s=draw(leaving))
 
 
-_LIKE: dict[type, st.SearchStrategy[Any]] = {str: texts | hostile_texts, int: st.integers(-2, 40), bool: st.booleans()}
-"""What may replace a value of this type without being refused for its type."""
-leaving = st.sampled_from((None,) * 27 + (0.0, 0.002, 0.01, 0.05))
-"""Most clients stay."""
-
 _CUT = written(BASES[1][1])
 _TYPES = ("text/plain", "application/json; charset=utf-16", "", "application/x-www-form-urlencoded", "a/b+json", "\xff")
-_PATHS = ("/", "//", "/v1", "/v1/chat", "/v1/models", "/v1/models/x", "/v1/models/%00", "/props", "/health", "/ready")
-_PATHS += (
-    "/metrics",
-    "/v1/chat/completions/",
-    "/%ff",
-    "/tokenize?x=%00",
-    "/" + "a" * 3000,
-    "/../etc/passwd",
-    CHAT,
-    EMBED,
+_PATHS = (
+    *("/", "//", "/v1", "/v1/chat", "/v1/models", "/v1/models/x", "/v1/models/%00", "/props", "/health", "/ready"),
+    *("/metrics", "/v1/chat/completions/", "/%ff", "/tokenize?x=%00", "/" + "a" * 3000, "/../etc/passwd", CHAT, EMBED),
 )
 _BAD_REQUEST = frozenset({400})
 

@@ -95,6 +95,9 @@ class CountingLlama:
     def sampler(self, sampling: wire.Sampling) -> None:
         return None
 
+    def interrupt(self) -> None:
+        """Prompts are computed at once here."""
+
     def start(self, slot: int, source: int, length: int) -> None:
         assert length <= self.lengths[source]
         self.lengths[slot] = length
