@@ -40,6 +40,7 @@ from engine.bootstrap_plan import (
     Stamp,
     Work,
     choose_backend,
+    choose_images,
     cmake_args,
     expected,
     llama_version,
@@ -98,6 +99,7 @@ class Setup:
         self.extras = extras
         self.uv = shutil.which("uv")
         self.own_args = os.environ.get("CMAKE_ARGS", "").strip()
+        self.images = ""
         self.pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         self.llama = llama_version(self.pyproject)
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -106,6 +108,10 @@ class Setup:
         """Nothing when the stamp says that all is done, else what is left of it."""
         probe = look()
         stamp = read_stamp()
+        try:
+            self.images = choose_images(os.environ.get("SEATRIAL_IMAGES", "").strip(), stamp)
+        except ValueError as error:
+            raise SetupFailed(str(error), 2) from None
         if stamp.built and stamp.probe == probe.text() and not self.plan(stamp, stamp.built.backend):
             say(f"Already set up: {self.venv.name}")
             return 0
@@ -139,6 +145,7 @@ class Setup:
             cmake_args=self.own_args,
             pyproject=digest(self.pyproject.encode()),
             extras=extras,
+            images=self.images,
         )
 
     def plan(self, stamp: Stamp, backend: str) -> Work:
@@ -208,8 +215,9 @@ class Setup:
     def build(self, backend: Backend, why: str) -> None:
         """llama-cpp-python from source, only the part that is used. Its dependencies come with the project."""
         say(f"Building llama.cpp for {backend}" + (f" ({why})" if why else ""))
-        say(f"Done once; {expected(backend, self.cores)} after fetching 76 MB. Log: {LOG.relative_to(ROOT)}")
-        env = dict(os.environ, CMAKE_ARGS=cmake_args(self.own_args, backend, str(CMAKE_FILE)))
+        took = expected(backend, self.cores) + (", more with images," if self.images else "")
+        say(f"Done once; {took} after fetching 76 MB. Log: {LOG.relative_to(ROOT)}")
+        env = dict(os.environ, CMAKE_ARGS=cmake_args(self.own_args, backend, str(CMAKE_FILE), self.images))
         terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         progress = Progress(terminal)
         started = time.monotonic()
@@ -240,7 +248,8 @@ class Setup:
 
     def verify(self) -> str:
         """Import llama_cpp in the environment and ask ggml for its devices."""
-        lines = logged([str(self.python), "-c", CHECK], "Loading llama.cpp")
+        check = CHECK + ("import llama_cpp.mtmd_cpp\n" if self.images else "")
+        lines = logged([str(self.python), "-c", check], "Loading llama.cpp")
         return next((line.removeprefix("devices: ") for line in reversed(lines) if line.startswith("devices: ")), "")
 
 

@@ -8,7 +8,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-LLAMA_CMAKE_ARGS = ("-DLLAVA_BUILD=OFF", "-DLLAMA_OPENSSL=OFF")
+WITHOUT_IMAGES = ("-DLLAVA_BUILD=OFF", "-DLLAMA_OPENSSL=OFF")
+WITH_IMAGES = ("-DLLAVA_BUILD=ON", "-DMTMD_VIDEO=OFF", "-DLLAMA_OPENSSL=OFF")
 CPU_SECONDS = 180.0  # CPU time that one CPU build of libllama takes (measured: 173 s)
 _PIN = re.compile(r"[\"']llama-cpp-python==([^\"'\s;]+)")
 _STEP = re.compile(r"\s*\[(\d{1,5})/(\d{1,5})\] ")
@@ -62,9 +63,20 @@ def choose_backend(probe: Probe, driver_works: bool) -> Backend:
     return Backend("cuda", "NVIDIA driver and nvcc found", True, probe.nvcc)
 
 
-def cmake_args(own: str, backend: Backend, include: str) -> str:
+def choose_images(wanted: str, stamp: Stamp) -> str:
+    """Whether libmtmd is built as well, "1" or "": as SEATRIAL_IMAGES says, else as it was built before.
+
+    Raises ValueError, for the user to read, when it says neither 0 nor 1.
+    """
+    if wanted not in ("", "0", "1"):
+        raise ValueError(f"SEATRIAL_IMAGES is {wanted!r}; it must be 1 (build what images need, too), 0 or unset")
+    before = stamp.built or stamp.installed
+    return ("1" if wanted == "1" else "") if wanted or before is None else before.images
+
+
+def cmake_args(own: str, backend: Backend, include: str, images: str = "") -> str:
     """The user's own CMAKE_ARGS, then ours; what the user set about CUDA architectures or its compiler stays."""
-    parts = [*LLAMA_CMAKE_ARGS, f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={include}"]
+    parts = [*(WITH_IMAGES if images else WITHOUT_IMAGES), f"-DCMAKE_PROJECT_llama_cpp_INCLUDE={include}"]
     if backend.name == "cuda":
         parts.append("-DGGML_CUDA=on")
         if backend.native and "CMAKE_CUDA_ARCHITECTURES" not in own:
@@ -102,6 +114,7 @@ class Key:
     cmake_args: str  # the user's own
     pyproject: str  # hash
     extras: tuple[str, ...]
+    images: str = ""  # "1": with libmtmd
 
 
 @dataclass(frozen=True)
@@ -155,6 +168,7 @@ _BUILD_FIELDS = {
     "backend": "the backend changed",
     "cmake_file": "engine/llama_only.cmake changed",
     "cmake_args": "CMAKE_ARGS changed",
+    "images": "SEATRIAL_IMAGES changed",
 }
 
 

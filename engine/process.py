@@ -23,6 +23,12 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(0)
 
 
+def yield_to_others() -> None:
+    """Lower the priority of this thread and of those that it starts, where the system can (Linux)."""
+    if sys.platform == "linux":
+        os.nice(5)
+
+
 def log(part: str, event: str, **details: object) -> None:
     """One line to stderr: `seatrial-engine part=api event=ready port=8080`. Never hand it prompt text."""
     words = [f"{key}={_quoted(value)}" for key, value in details.items()]

@@ -45,12 +45,14 @@ class Constraint(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Segment(msgspec.Struct, array_like=True, frozen=True):
-    """A piece of a prompt: text, or ids when `tokens` is not empty. Only the scaffold, which the template wrote, may
-    hold control tokens."""
+    """A piece of a prompt: text, or ids when `tokens` is not empty, or an image. Only the scaffold, which the template
+    wrote, may hold control tokens."""
 
     text: str
     scaffold: bool
     tokens: list[int] = []
+    image: bytes = b""
+    """A PNG or JPEG file whose header was checked (engine.image_file.measure)."""
 
 
 class Submit(msgspec.Struct, tag="submit", array_like=True, frozen=True):

@@ -74,7 +74,6 @@ def parse_chat(body: bytes, *, images: bool = False) -> ChatRequest:
         raise bad("messages", "messages is empty: send at least one message")
     for index, message in enumerate(request.messages):
         check_message(f"messages[{index}]", message, images)
-        _check_text_only(f"messages[{index}].content", message)
     for name in ("functions", "function_call"):
         if getattr(request, name):
             raise not_supported(name, "use tools and tool_choice, which replaced it")
@@ -86,16 +85,6 @@ def parse_chat(body: bytes, *, images: bool = False) -> ChatRequest:
     if request.min_tokens and request.answer_limit is not None and request.min_tokens > request.answer_limit:
         raise bad("min_tokens", f"min_tokens is {request.min_tokens}, above the limit of {request.answer_limit} tokens")
     return request
-
-
-def _check_text_only(where: str, message: Message) -> None:
-    for index, part in enumerate(message.content if isinstance(message.content, list) else ()):
-        if part.type != "text":
-            raise bad(
-                f"{where}[{index}].type",
-                "images are not taken yet, though a projector is loaded: send text only",
-                "unsupported_value",
-            )
 
 
 def _check_tool_choice(request: ChatRequest) -> None:

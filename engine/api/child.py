@@ -59,6 +59,7 @@ def spawn_decode(config: EngineConfig) -> DecodeChild:
         "prefix_cache": config.prefix_cache,
         "isolate_keys": config.isolate_keys,
         "lora": [(name, str(path)) for name, path in config.lora],
+        "mmproj": "" if config.mmproj is None else str(config.mmproj),
     }
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), environment.get("PYTHONPATH", "")) if p)

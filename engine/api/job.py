@@ -20,6 +20,9 @@ from engine.api.toolchoice import constraint_for
 from engine.errors import BadRequest, ContextExceeded
 from engine.wire import Constraint, ModelFacts, Segment, Submit
 
+MAX_IMAGE_BYTES = 32 * 1024 * 1024
+"""Of all images in a request, for each of its answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -149,6 +152,10 @@ def _job(
     if wanted > served.most_answers:
         field = "n" if n > 1 else "prompt"
         raise bad(field, f"{wanted} answers in one request: this engine has places for {served.most_answers}")
+    bulk = n * sum(len(segment.image) for segments in prompts for segment in segments)
+    if bulk > MAX_IMAGE_BYTES:
+        field = "n" if n > 1 else "messages"
+        raise bad(field, f"the images of {n} answers have {bulk} bytes, and {MAX_IMAGE_BYTES} are allowed")
     if constraint and (request.ignore_eos or request.min_tokens):
         field = "ignore_eos" if request.ignore_eos else "min_tokens"
         raise bad(field, f"{field} would force an answer to go on that must be complete by then: leave it out")

@@ -30,6 +30,8 @@ class Marks:
         self._marks: list[Mark] = []
         self._characters = 0
         self._mark = re.compile(f"(\x02{self._secret}:\\d+\x03)", re.IGNORECASE)
+        self._images: list[bytes] = []
+        self._image_mark = re.compile(f"\x02{self._secret}/(\\d+)\x03", re.IGNORECASE)
 
     def put(self, text: str) -> str:
         """A mark for this text; the empty text is its own. Raises MarkError when there are too many."""
@@ -40,6 +42,16 @@ class Marks:
             raise MarkError(f"makes more than {MAX_MARKS} pieces of these messages, or too large ones")
         self._marks.append(Mark(f"\x02{self._secret}:{len(self._marks)}\x03", text, self))
         return self._marks[-1]
+
+    def put_image(self, image: bytes) -> str:
+        """What stands for this image within a text that is put afterwards; `cut_images` finds it there."""
+        self._images.append(image)
+        return f"\x02{self._secret}/{len(self._images) - 1}\x03"
+
+    @property
+    def images(self) -> int:
+        """How many were put."""
+        return len(self._images)
 
     def put_all(self, value: Any) -> Any:
         """A JSON value with a mark for every string in it, the keys included. Raises RecursionError when too deep."""
@@ -73,6 +85,14 @@ class Marks:
         mark = self._marks[int(printed[1:-1].partition(":")[2])]
         # The template has made capitals of a text in which the mark stood.
         return mark if self._secret in printed else mark.upper()
+
+    def cut_images(self, text: str) -> Iterator[str | bytes]:
+        """A client's text and the images in it, in order."""
+        for position, piece in enumerate(self._image_mark.split(text)):
+            if position % 2:
+                yield self._images[int(piece)]
+            elif piece:
+                yield piece
 
 
 class Mark(str):

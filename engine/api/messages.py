@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import binascii
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from engine.errors import BadRequest
+from engine.image_file import MAX_BYTES, ImageError, measure
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 MAX_TOOLS = 128
+MAX_IMAGES = 64
+"""In one request."""
+_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+=-]+)*;base64,", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 
 
@@ -110,6 +116,39 @@ def check_message(where: str, message: Message, images: bool) -> None:
         _check_name(f"{at}.function.name", call.function.name)
 
 
+def images_of(messages: Sequence[Message]) -> dict[tuple[int, int], bytes]:
+    """The image files in the messages, by the indices of message and part. Raises BadRequest naming the part."""
+    found: dict[tuple[int, int], bytes] = {}
+    for index, message in enumerate(messages):
+        for number, part in enumerate(message.content if isinstance(message.content, list) else ()):
+            if part.image_url is not None and part.type == "image_url":
+                at = f"messages[{index}].content[{number}].image_url.url"
+                if len(found) == MAX_IMAGES:
+                    raise bad(at, f"at most {MAX_IMAGES} images are taken in one request")
+                found[index, number] = _image(at, part.image_url.url)
+    return found
+
+
+def _image(at: str, url: str) -> bytes:
+    head = _DATA_URL.match(url)
+    if head is None:
+        raise bad(
+            at,
+            "images are taken as data: URLs only (data:image/png;base64,...), and nothing is fetched from the network: "
+            "send the image itself",
+            "unsupported_value",
+        )
+    if len(url) - head.end() > (MAX_BYTES + 2) // 3 * 4:
+        raise bad(at, f"the image has more than {MAX_BYTES} bytes: send a smaller one", "invalid_image")
+    try:
+        image = binascii.a2b_base64(url[head.end() :], strict_mode=True)
+        measure(image)
+    except (ValueError, ImageError) as error:
+        why = f"{error}" if isinstance(error, ImageError) else f"the image is not in base64 ({error}): encode it anew"
+        raise bad(at, why, "invalid_image") from error
+    return image
+
+
 def check_tools(tools: list[Tool]) -> None:
     """Raise BadRequest naming the field at fault."""
     if len(tools) > MAX_TOOLS:
@@ -137,7 +176,7 @@ def _check_part(at: str, part: Part, images: bool) -> None:
     elif part.type != "text":
         raise bad(
             f"{at}.type",
-            f"content parts of type {part.type[:40]!r} are not supported yet: only text",
+            f"content parts of type {part.type[:40]!r} are not supported: only text and image_url",
             "unsupported_value",
         )
     elif part.text is None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from engine.api.marks import MarkError, Marks
-from engine.api.messages import Function, FunctionCall, Message, Tool, ToolCall, text_of
+from engine.api.messages import Function, FunctionCall, Message, Part, Tool, ToolCall, images_of
 from engine.api.template import SIZE_LIMIT, Template, TemplateFault, TemplateRefusal
 from engine.errors import BadRequest
 from engine.wire import Segment
@@ -25,6 +25,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _PROBE, _VALUE = "seatrial_probe", "seatrial_value"
+_ECHO = Message("user", _PROBE)
 _ASKED = Message("user", "Look it up.")
 _CALLED = Message("assistant", tool_calls=[ToolCall(FunctionCall(_PROBE, f'{{"key": "{_VALUE}"}}'), "abcdef123")])
 _CALL = (_ASKED, _CALLED, Message("tool", "found", tool_call_id="abcdef123"))
@@ -44,6 +45,8 @@ class Renderer:
         self.source = template or CHATML
         self._bos, self._eos = bos, eos
         self._no_content: str | None = None
+        self._in_parts = False
+        """Whether the template takes contents as lists of parts only."""
         try:
             self._template = Template(self.source)
             with contextlib.suppress(TemplateRefusal):
@@ -52,6 +55,9 @@ class Renderer:
             self.problem = f"the model's chat template {fault}; ChatML is used"
             self.source = CHATML
             self._template = Template(CHATML)
+        if _PROBE not in self._try((_ECHO,), None):
+            self._in_parts = True
+            self._in_parts = _PROBE in self._try((_ECHO,), None)
         self.takes_tools = "tools" in self._template.source_names and _PROBE in self._try((_ASKED,), (_TOOL,))
         self.takes_calls = self._shows_calls()
 
@@ -73,8 +79,12 @@ class Renderer:
             raise BadRequest(400, "The tools are nested too deeply.", param="tools") from error
 
     def _text(self, messages: Sequence[Message], tools: Sequence[Tool] | None, marks: Marks) -> str:
+        images = images_of(messages)
         values = {
-            "messages": [_message_value(message, marks, self._no_content) for message in messages],
+            "messages": [
+                _message_value(message, self._content(index, message, images, marks), marks, self._no_content)
+                for index, message in enumerate(messages)
+            ],
             "tools": [_tool_value(tool, marks) for tool in tools] if tools else None,
             "add_generation_prompt": True,
             "bos_token": self._bos,
@@ -82,6 +92,17 @@ class Renderer:
             "documents": None,
         }
         return self._template.render(values, marks)
+
+    def _content(self, index: int, message: Message, images: Mapping[tuple[int, int], bytes], marks: Marks) -> Any:
+        """A message's text, with what stands for its images in their places."""
+        parts = message.content if isinstance(message.content, list) else [Part("text", message.content)]
+        text = "".join(
+            marks.put_image(images[index, number]) if (index, number) in images else part.text or ""
+            for number, part in enumerate(parts)
+        )
+        if not text:
+            return ""
+        return [{"type": "text", "text": marks.put(text)}] if self._in_parts else marks.put(text)
 
     def _shows_calls(self) -> bool:
         """Also settle what a message that only calls has as its content: null for most templates, "" for those that
@@ -118,15 +139,14 @@ class _Arguments(dict[str, Any]):
         return other + self._text
 
 
-def _message_value(message: Message, marks: Marks, no_content: str | None) -> dict[str, Any]:
-    text = text_of(message)
-    value: dict[str, Any] = {"role": message.role, "content": marks.put(text)}
+def _message_value(message: Message, content: Any, marks: Marks, no_content: str | None) -> dict[str, Any]:
+    value: dict[str, Any] = {"role": message.role, "content": content}
     if message.name:
         value["name"] = marks.put(message.name)
     if message.tool_call_id:
         value["tool_call_id"] = marks.put(message.tool_call_id)
     if message.tool_calls:
-        value["content"] = marks.put(text) if text else no_content
+        value["content"] = content or no_content
         value["tool_calls"] = [_call_value(call, marks) for call in message.tool_calls]
     return value
 
@@ -162,5 +182,11 @@ def _segments(text: str, marks: Marks) -> list[Segment]:
         size += sum(map(len, run))
         if size > SIZE_LIMIT:
             raise MarkError(f"makes a prompt of more than {SIZE_LIMIT} characters of these messages")
-        segments.append(Segment("".join(run), scaffold))
+        pieces_of = ["".join(run)] if scaffold else marks.cut_images("".join(run))
+        segments += [
+            Segment(piece, scaffold) if isinstance(piece, str) else Segment("", scaffold, image=piece)
+            for piece in pieces_of
+        ]
+    if sum(bool(segment.image) for segment in segments) < marks.images:
+        raise MarkError("leaves out an image of the messages")
     return segments

@@ -38,6 +38,7 @@ def main() -> int:
                 prefill_chunk=settings.prefill_chunk,
                 deterministic=settings.deterministic,
                 lora=[(name, Path(path)) for name, path in settings.lora],
+                mmproj=Path(settings.mmproj) if settings.mmproj else None,
             )
             speed = warm_up(llama)
             load_s = time.perf_counter() - began

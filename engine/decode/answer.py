@@ -11,6 +11,7 @@ import numpy as np
 from engine import wire
 from engine.decode.constraint import Matcher
 from engine.decode.llama import Llama
+from engine.decode.projector import Rows
 from engine.decode.sampler import Sampler
 from engine.decode.schedule import Chosen
 from engine.decode.text import TextAssembler
@@ -26,6 +27,8 @@ class Answer:
     matcher: Matcher | None
     text: TextAssembler
     prompt_tokens: int
+    rows: tuple[Rows, ...] = ()
+    """Of each image in the prompt; kept until the end, since a prompt may have to be computed again."""
     new: int = 0
     """Tokens chosen so far."""
     sample_s: float = 0.0

@@ -32,6 +32,18 @@ def _load_bindings() -> types.ModuleType:
 L = _load_bindings()
 """llama_cpp.llama_cpp; untyped."""
 
+
+def load_mtmd() -> types.ModuleType:
+    """llama_cpp.mtmd_cpp, untyped. Raises ModelError when llama.cpp was built without it."""
+    try:
+        return importlib.import_module("llama_cpp.mtmd_cpp")
+    except (FileNotFoundError, RuntimeError) as error:
+        raise ModelError(
+            "a projector needs libmtmd, and llama.cpp was built without it: run `SEATRIAL_IMAGES=1 make setup`, or "
+            "leave out --mmproj"
+        ) from error
+
+
 _GPU_TYPES = (1, 2)
 _LOG_WARN, _LOG_ERROR, _LOG_CONTINUED = 3, 4, 5  # ggml.h; llama_cpp._logger has them wrong
 _last_level = 0

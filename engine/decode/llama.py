@@ -17,11 +17,15 @@ from engine.decode.batch import Batch
 from engine.decode.bindings import L, interrupted
 from engine.decode.model import Model
 from engine.decode.padding import PADDING, with_padding
+from engine.decode.projector import Part, Projector
 from engine.decode.sampler import Sampler, make_sampler
 from engine.decode.schedule import DecodeRow
 from engine.errors import DecodeError, ModelError
 from engine.fit import PLAIN_ATTENTION_CTX, chunk_for
 from engine.wire import ModelFacts, Sampling, TokenLogprob
+
+_GRID = 4
+"""Positions that each row of an image has in models with M-RoPE."""
 
 
 class Llama:
@@ -38,14 +42,18 @@ class Llama:
         prefill_chunk: int = 0,
         deterministic: bool = False,
         lora: Iterable[tuple[str, Path]] = (),
+        mmproj: Path | None = None,
     ) -> None:
         self.model = model = Model(path, gpu_layers=gpu_layers, lora=lora)
         self.vocab = model.vocab
-        self.chunk = prefill_chunk or chunk_for(model.n_params, on_gpu=model.gpu_layers > 0)
+        on_gpu = model.gpu_layers > 0
+        self.projector = Projector(mmproj, model.pointer, threads=threads, on_gpu=on_gpu) if mmproj else None
+        self.chunk = prefill_chunk or chunk_for(model.n_params, on_gpu=on_gpu)
         params = L.llama_context_default_params()
         params.n_ctx = ctx * slots
         params.n_seq_max = slots
-        params.n_batch = params.n_ubatch = max(self.chunk, 2 * slots)
+        at_once = self.projector.longest_whole if self.projector else 0
+        params.n_batch = params.n_ubatch = max(self.chunk, 2 * slots, at_once)
         params.n_threads = params.n_threads_batch = threads
         params.n_outputs_max = slots  # llama.cpp keeps logits of the vocabulary's size for so many
         params.kv_unified = False
@@ -72,8 +80,10 @@ class Llama:
         """Whether a stream can be cut back to a shorter beginning."""
         self.lengths = [0] * slots
         """Tokens each slot's KV stream holds."""
+        self._saved: list[list[tuple[int, int]]] = [[] for _ in range(slots)]
+        """Of each slot's stream, where an image ends and how many positions fewer than rows it took (M-RoPE)."""
         self._adapter = ""
-        self._batch = Batch(params.n_batch)
+        self._batch = Batch(params.n_batch, dimensions=_GRID if self.projector and self.projector.has_grid else 1)
         self._views: dict[tuple[int, int], npt.NDArray[np.float32]] = {}
         """(address, rows) -> llama.cpp's logits as an array; making one takes 30 us."""
         self._outputs: list[int] = []
@@ -92,7 +102,7 @@ class Llama:
         filled = with_padding(rows, self.lengths, self.ctx, every=self.deterministic) if self.shares else list(rows)
         count = len(filled)
         batch.tokens[:count] = [row.token for row in filled]
-        batch.positions[:count] = [row.position for row in filled]
+        batch.positions[:count] = [self._position(row.slot, row.position) for row in filled]
         batch.sequences[:count] = [row.slot for row in filled]
         batch.outputs[:count] = 1
         self._run(count, adapter)
@@ -104,7 +114,7 @@ class Llama:
             self._outputs = [index for index, row in enumerate(filled) if row.id != PADDING]
             for row in filled:
                 if row.id == PADDING:
-                    L.llama_memory_seq_rm(self._memory, row.slot, row.position, -1)
+                    L.llama_memory_seq_rm(self._memory, row.slot, self._position(row.slot, row.position), -1)
                 else:
                     self.lengths[row.slot] = row.position + 1
         self._view_logits(count, self._outputs)
@@ -117,15 +127,49 @@ class Llama:
         Raises DecodeError; Interrupted when `interrupt` was called meanwhile (then nothing has changed).
         """
         batch, count = self._batch, len(tokens)
+        first = self._position(slot, position)
         batch.tokens[:count] = tokens
-        batch.positions[:count] = np.arange(position, position + count, dtype=np.int32)
+        batch.positions[:count] = np.arange(first, first + count, dtype=np.int32)
+        self._prefill(slot, position, count, None, wants_logits=wants_logits, adapter=adapter)
+
+    def prefill_image(self, slot: int, start: int, part: Part, *, wants_logits: bool, adapter: str = "") -> None:
+        """Add rows of an image that starts at `start` to a slot's stream; else as `prefill`."""
+        rows, first, count = part.rows, part.first, part.count
+        values, at = rows.values[first : first + count], self._position(slot, start)
+        positions = self._batch.positions
+        if rows.grid is None:
+            positions[:count] = np.arange(at + first, at + first + count, dtype=np.int32)
+        else:  # time, row, column, and one that models leave unused
+            positions[: _GRID * count] = 0
+            positions[: rows.grid.shape[0] * count] = (rows.grid[:, first : first + count] + at).ravel()
+        if part.whole:
+            L.llama_set_causal_attn(self._ctx, False)
+        try:
+            self._prefill(slot, start + first, count, values, wants_logits=wants_logits, adapter=adapter)
+        finally:
+            if part.whole:
+                L.llama_set_causal_attn(self._ctx, True)
+        if first + count == len(rows.values) and rows.extent != len(rows.values):
+            self._saved[slot].append((start + len(rows.values), len(rows.values) - rows.extent))
+
+    def _prefill(
+        self,
+        slot: int,
+        position: int,
+        count: int,
+        rows: npt.NDArray[np.float32] | None,
+        *,
+        wants_logits: bool,
+        adapter: str,
+    ) -> None:
+        batch = self._batch
         batch.sequences[:count] = slot
         batch.outputs[:count] = 0
         batch.outputs[count - 1] = wants_logits
         try:
-            self._run(count, adapter)
+            self._run(count, adapter, rows)
         except Interrupted:
-            L.llama_memory_seq_rm(self._memory, slot, position if position else -1, -1)
+            L.llama_memory_seq_rm(self._memory, slot, self._position(slot, position) if position else -1, -1)
             raise
         finally:
             self._stop_flag.value = b""
@@ -140,6 +184,10 @@ class Llama:
         interrupted.set()
         self._stop_flag.value = b"\1"
 
+    def _position(self, slot: int, length: int) -> int:
+        """The position after the first `length` tokens or rows of a slot's stream."""
+        return length - sum(saved for end, saved in self._saved[slot] if end <= length)
+
     def start(self, slot: int, source: int, length: int) -> None:
         """A slot's stream shall hold the first `length` tokens of the stream of `source`, which may be itself.
 
@@ -148,9 +196,11 @@ class Llama:
         if source != slot:
             L.llama_memory_seq_rm(self._memory, slot, -1, -1)
             L.llama_memory_seq_cp(self._memory, source, slot, -1, -1)
-            self.lengths[slot] = self.lengths[source]
+            self.lengths[slot], self._saved[slot] = self.lengths[source], self._saved[source]
+        self._saved[slot] = [(end, saved) for end, saved in self._saved[slot] if end <= length]
         if self.lengths[slot] > length:
-            if not L.llama_memory_seq_rm(self._memory, slot, length if length else -1, -1):
+            first = self._position(slot, length) if length else -1
+            if not L.llama_memory_seq_rm(self._memory, slot, first, -1):
                 raise DecodeError(f"llama.cpp cannot cut a stream back to {length} tokens")
             self.lengths[slot] = length
 
@@ -158,6 +208,7 @@ class Llama:
         """Forget every slot."""
         L.llama_memory_clear(self._memory, True)
         self.lengths = [0] * self.slots
+        self._saved = [[] for _ in range(self.slots)]
 
     def logits(self, row: int) -> npt.NDArray[np.float32]:
         """(vocabulary,) of one row of the last call, valid until the next; `sample` sees what is written into it."""
@@ -207,14 +258,16 @@ class Llama:
             n_embd=model.n_embd,
             adapters=list(model.adapters),
             prefix_sharing=self.shares,
+            images=self.projector is not None,
         )
 
-    def _run(self, count: int, adapter: str) -> None:
+    def _run(self, count: int, adapter: str, rows: npt.NDArray[np.float32] | None = None) -> None:
+        """Compute `count` tokens, or these rows, from what stands in the batch."""
         if adapter != self._adapter:
             self._use(adapter)
         batch = self._batch
         batch.struct.n_tokens = count
-        code = L.llama_decode(self._ctx, batch.struct)
+        code = L.llama_decode(self._ctx, batch.struct if rows is None else batch.embedded(rows))
         if code == 1:
             raise NoRoom("llama.cpp found no free KV cells for the batch")
         if code == 2:

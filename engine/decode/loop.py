@@ -12,12 +12,14 @@ from collections.abc import Sequence as Rows
 from engine import wire
 from engine.decode.answer import Answer
 from engine.decode.embeddings import Embeddings
+from engine.decode.images import is_image, span_at
 from engine.decode.inbox import Inbox
 from engine.decode.llama import Interrupted, Llama, NoRoom
 from engine.decode.outcome import admit, apply
 from engine.decode.pace import Pace
 from engine.decode.planning import plan
 from engine.decode.preparing import Prepared, Preparer
+from engine.decode.projector import Part
 from engine.decode.schedule import Chosen, Chunk, DecodeRow, Ended, Ending, Plan, Schedule, Sequence
 from engine.decode.settings import DecodeSettings
 from engine.decode.text import TextAssembler
@@ -91,12 +93,12 @@ class DecodeLoop:
             if isinstance(done, wire.Tokens | wire.Vector):
                 self._post(done)
             elif isinstance(done.request, wire.Embed):
-                self._embeddings.put(done.request.id, done.tokens)
+                self._embeddings.put(done.request.id, done.prompt.tokens)
             else:
                 self._accept(done.request, done)
 
     def _accept(self, request: wire.Submit, done: Prepared) -> None:
-        outputs, count = self._frame.outputs, len(done.tokens)
+        outputs, count = self._frame.outputs, len(done.prompt.tokens)
         if done.error:
             outputs.append(wire.Output(request.id, "", 0, finish="refused", error=done.error))
             return
@@ -108,18 +110,20 @@ class DecodeLoop:
         except DecodeError as error:
             outputs.append(wire.Output(request.id, "", 0, finish="error", error=str(error)))
             return
-        self._answers[request.id] = Answer(request, sampler, done.matcher, TextAssembler(request.stop), count)
+        text = TextAssembler(request.stop)
+        self._answers[request.id] = Answer(request, sampler, done.matcher, text, count, done.prompt.rows)
         if request.deadline_ns:
             heapq.heappush(self._deadlines, (request.deadline_ns, request.id))
         self._state.submit(
             Sequence(
                 request.id,
-                done.tokens,
+                done.prompt.tokens,
                 max_new=request.max_tokens or self._llama.ctx,
                 key=request.key,
                 priority=request.priority,
                 adapter=request.adapter,
                 root=f"{request.adapter}\0{request.key if self._isolate_keys else ''}",
+                images=done.prompt.images,
             )
         )
 
@@ -185,9 +189,7 @@ class DecodeLoop:
         start = time.perf_counter()
         self._inbox.watch(chunk.id, self._llama.interrupt)
         try:
-            self._llama.prefill(
-                chunk.slot, chunk.start, chunk.tokens, wants_logits=chunk.last, adapter=sequence.adapter
-            )
+            self._prefill(chunk, sequence)
         except Interrupted:
             return  # its Cancel is the next thing to be obeyed
         finally:
@@ -200,6 +202,15 @@ class DecodeLoop:
             self._choose(chunk.id, 0, chosen)
         if chosen or not chunk.last:
             self._settle(Plan((), (), (chunk,)), chosen)
+
+    def _prefill(self, chunk: Chunk, sequence: Sequence) -> None:
+        slot, last, adapter = chunk.slot, chunk.last, sequence.adapter
+        if is_image(chunk.tokens[0]):
+            index, span = span_at(sequence.images, chunk.start)
+            part = Part(self._answers[chunk.id].rows[index], chunk.start - span.start, len(chunk.tokens), span.whole)
+            self._llama.prefill_image(slot, span.start, part, wants_logits=last, adapter=adapter)
+        else:
+            self._llama.prefill(slot, chunk.start, chunk.tokens, wants_logits=last, adapter=adapter)
 
     def _choose(self, id: int, row: int, chosen: dict[int, Chosen]) -> None:
         """The next token goes into `chosen`, its text into the frame. A broken constraint ends its own request."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from engine.decode.images import outside, piece_end
 from engine.decode.prefixes import common_length
 from engine.decode.schedule import Admission, Chunk, DecodeRow, Plan, Schedule, Sequence
 
@@ -32,12 +33,10 @@ def _chunks(state: Schedule, todo: list[_Todo]) -> Iterator[Chunk]:
     for seq, slot, begin, until in sorted(todo, key=lambda item: _rank(state, item[0])):
         start = begin
         while start < until and left > 0:
-            size = min(state.chunk, until - start)
-            if not state.aligned:
-                size = min(size, left)
-            end = start + size
+            size = state.chunk - start % state.chunk if state.aligned else min(state.chunk, left)
+            end = piece_end(seq.images, start, min(start + size, until))
             yield Chunk(seq.id, slot, start, tuple(seq.tokens[start:end]), last=end == until)
-            left -= size
+            left -= end - start
             start = end
 
 
@@ -145,10 +144,12 @@ class _Admitting:
         return self._cut(seq)(max(lengths, default=0))
 
     def _cut(self, seq: Sequence) -> Callable[[int], int]:
-        """How much of a shared beginning can be used: not the last token, whose logits are wanted; whole chunks only
-        when chunks have fixed places."""
+        """How much of a shared beginning can be used: not the last token, whose logits are wanted; no part of an image;
+        whole chunks only when chunks have fixed places."""
         most, unit = len(seq.tokens) - 1, self._state.chunk if self._state.aligned else 1
-        return lambda length: min(length, most) // unit * unit
+        if not seq.images:
+            return lambda length: min(length, most) // unit * unit
+        return lambda length: outside(seq.images, min(length, most) // unit * unit)
 
     def _oddness(self, slot: int) -> tuple[int, bool, int, int]:
         """How bad a free slot is to start in. Far from the running ones: llama.cpp computes neighbouring streams at

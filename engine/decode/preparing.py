@@ -1,7 +1,7 @@
 """Threads that turn requests into tokens and constraints, so that a long prompt never delays a running stream.
 
 llama_tokenize releases the interpreter lock and is thread-safe; the rendering in Python has been done elsewhere. What
-may take long to compile, a constraint, has a thread of its own.
+may take long has threads of its own: constraints to compile, images to encode.
 """
 
 from __future__ import annotations
@@ -9,24 +9,29 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import msgspec
 
 from engine import wire
 from engine.decode.constraint import Constraints, Matcher
 from engine.decode.llama import Llama
+from engine.decode.prompt import Prompt, Prompts
 from engine.decode.sampler import check_sampling
 from engine.errors import ConstraintError, DecodeError
+from engine.image_file import ImageError
+from engine.process import yield_to_others
 
 Job = wire.Submit | wire.Embed | wire.Tokenize | wire.Detokenize
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request with its prompt's tokens and its constraint, compiled; `error` says why there are none."""
+    """A request with its prompt and its constraint, compiled; `error` says why there are none."""
 
     request: wire.Submit | wire.Embed
-    tokens: list[int]
+    prompt: Prompt
     matcher: Matcher | None = None
     error: str = ""
 
@@ -38,6 +43,7 @@ class Preparer:
         self._vocab = llama.vocab
         self._ctx = llama.ctx
         self._adapters = frozenset(llama.model.adapters)
+        self._prompts = Prompts(llama.vocab, llama.projector, llama.ctx)
         self._constraints = Constraints(llama.vocab)
         self._wake = wake
         self._ready: deque[tuple[int, Prepared | wire.Tokens | wire.Vector]] = deque()
@@ -45,9 +51,11 @@ class Preparer:
         self._cancelled: set[int] = set()
         self._plain: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._constrained: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._pictured: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        inboxes = {"tokenizer": self._plain, "constraints": self._constrained, "images": self._pictured}
         self._threads = [
             threading.Thread(target=self._work, args=(inbox,), name=name, daemon=True)
-            for name, inbox in (("tokenizer", self._plain), ("constraints", self._constrained))
+            for name, inbox in inboxes.items()
         ]
         for thread in self._threads:
             thread.start()
@@ -59,8 +67,12 @@ class Preparer:
 
     def put(self, job: Job) -> None:
         self._pending.add(job.id)
-        constrained = isinstance(job, wire.Submit) and job.constraint is not None
-        (self._constrained if constrained else self._plain).put(job)
+        if isinstance(job, wire.Submit) and any(segment.image for segment in job.segments):
+            self._pictured.put(job)
+        elif isinstance(job, wire.Submit) and job.constraint is not None:
+            self._constrained.put(job)
+        else:
+            self._plain.put(job)
 
     def cancel(self, id: int) -> bool:
         """Drop a job that was not taken yet; False when it is not here."""
@@ -82,13 +94,15 @@ class Preparer:
         return taken
 
     def close(self) -> None:
-        for inbox in (self._plain, self._constrained):
+        for inbox in (self._plain, self._constrained, self._pictured):
             inbox.put(None)
         for thread in self._threads:
             thread.join(timeout=1.0)
         self._constraints.close()
 
     def _work(self, inbox: queue.SimpleQueue[Job | None]) -> None:
+        if inbox is self._pictured:
+            yield_to_others()
         while (job := inbox.get()) is not None:
             self._ready.append((job.id, self._prepare(job)))
             self._wake()
@@ -98,41 +112,37 @@ class Preparer:
             if isinstance(job, wire.Detokenize):
                 return wire.Tokens(job.id, job.tokens, [self._vocab.piece(token, control=True) for token in job.tokens])
             if isinstance(job, wire.Tokenize):
-                tokens = self._tokens(job.segments, add_bos=job.add_bos and self._vocab.adds_bos)
+                tokens = self._prompt(job, add_bos=job.add_bos and self._vocab.adds_bos).tokens
                 return wire.Tokens(job.id, tokens, [self._vocab.piece(token, control=True) for token in tokens])
             return self._request(job)
-        except (DecodeError, ConstraintError) as error:
+        except (DecodeError, ConstraintError, ImageError) as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to this job, and the thread lives on
-            problem = f"the text could not be tokenised: {type(error).__name__}"
+            problem = f"the prompt could not be read: {type(error).__name__}"
         if isinstance(job, wire.Tokenize | wire.Detokenize):
             return wire.Tokens(job.id, [], [], error=problem)
         if isinstance(job, wire.Embed):
             return wire.Vector(job.id, b"", 0, error=problem)
-        return Prepared(job, [], error=problem)
+        return Prepared(job, Prompt([]), error=problem)
 
     def _request(self, job: wire.Submit | wire.Embed) -> Prepared | wire.Vector:
         if job.id in self._cancelled:
-            return Prepared(job, [], error="cancelled")
-        tokens = self._tokens(job.segments, add_bos=self._vocab.adds_bos)
-        if not tokens:
+            return Prepared(job, Prompt([]), error="cancelled")
+        prompt = self._prompt(job, add_bos=self._vocab.adds_bos)
+        count = len(prompt.tokens)
+        if not count:
             raise DecodeError("the prompt is empty")
         if isinstance(job, wire.Embed):
-            if len(tokens) > self._ctx:
-                raise DecodeError(f"the text has {len(tokens)} tokens, and {self._ctx} fit: shorten it")
-            return Prepared(job, tokens)
+            if count > self._ctx:
+                raise DecodeError(f"the text has {count} tokens, and {self._ctx} fit: shorten it")
+            return Prepared(job, prompt)
         if job.adapter and job.adapter not in self._adapters:
             raise DecodeError(f"there is no LoRA adapter {job.adapter[:100]!r}")
         check_sampling(job.sampling, self._vocab)
-        return Prepared(job, tokens, self._constraints.compile(job.constraint) if job.constraint else None)
+        job = msgspec.structs.replace(job, segments=[])  # files of images are large, and the prompt is made
+        return Prepared(job, prompt, self._constraints.compile(job.constraint) if job.constraint else None)
 
-    def _tokens(self, segments: Sequence[wire.Segment], *, add_bos: bool) -> list[int]:
-        tokens: list[int] = []
-        for segment in segments:
-            if segment.tokens:
-                tokens += [self._vocab.known(token) for token in segment.tokens]
-            else:
-                tokens += self._vocab.tokenize(segment.text, special=segment.scaffold)
-        if add_bos and tokens[:1] != [self._vocab.bos]:
-            tokens.insert(0, self._vocab.bos)
-        return tokens
+    def _prompt(self, job: wire.Submit | wire.Embed | wire.Tokenize, *, add_bos: bool) -> Prompt:
+        if not isinstance(job, wire.Submit) and any(segment.image for segment in job.segments):
+            raise DecodeError("images have no tokens of the vocabulary: leave them out")
+        return self._prompts.make(job.segments, add_bos=add_bos, wanted=lambda: job.id not in self._cancelled)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from engine.decode.images import ImageSpan
 from engine.decode.prefixes import PrefixTree
 from engine.decode.turns import Turns
 
@@ -44,6 +45,8 @@ class Sequence:
     """LoRA adapter; a llama_decode holds rows of one only."""
     root: str = ""
     """Prompts are shared only among sequences of the same root."""
+    images: tuple[ImageSpan, ...] = ()
+    """In order; their positions hold pseudo tokens."""
     slot: int = -1
     computed: int = 0
     new: int = 0
@@ -79,7 +82,8 @@ class DecodeRow:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Compute prompt tokens [start, start + len(tokens)) of one sequence; choose a token after the last chunk."""
+    """Compute prompt tokens [start, start + len(tokens)) of one sequence; choose a token after the last chunk. They are
+    all of text, or all of one image."""
 
     id: int
     slot: int

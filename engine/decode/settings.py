@@ -22,3 +22,4 @@ class DecodeSettings(msgspec.Struct, frozen=True):
     prefix_cache: bool = True
     isolate_keys: bool = False
     lora: tuple[tuple[str, str], ...] = ()
+    mmproj: str = ""

@@ -39,8 +39,9 @@ def warm_up(llama: Llama) -> Speed:
         copy_s = max(0.0, _one_row(llama) - plain_s)
     llama.clear()
     token_s = (prefilled - start) / size
+    image_s = token_s * llama.projector.longest_whole if llama.projector else 0.0
     return Speed(
-        slowest_step_s=max(prefilled - start, decoded - prefilled),
+        slowest_step_s=max(prefilled - start, decoded - prefilled, image_s),
         token_s=token_s,
         worth=max(_LEAST_WORTH, math.ceil(copy_s / token_s)),
     )

@@ -23,6 +23,7 @@ from engine.bootstrap_plan import (
     Stamp,
     advice,
     choose_backend,
+    choose_images,
     cmake_args,
     expected,
     llama_version,
@@ -55,6 +56,26 @@ def test_seatrial_engine_overrides_and_nonsense_is_named() -> None:
         choose_backend(replace(BARE, wanted="cuda"), True)
     with pytest.raises(ValueError, match="cpu, cuda or unset"):
         choose_backend(replace(BARE, wanted="rocm"), True)
+
+
+def test_libmtmd_is_built_only_when_asked_for_and_then_kept() -> None:
+    backend, with_images = Backend("cpu", ""), replace(DONE, built=replace(KEY, images="1"))
+    assert "-DLLAVA_BUILD=OFF" in cmake_args("", backend, "f").split()
+    assert "-DLLAVA_BUILD=ON" in cmake_args("", backend, "f", choose_images("1", Stamp())).split()
+    assert [choose_images(wanted, Stamp()) for wanted in ("", "0", "1")] == ["", "", "1"]
+    assert [choose_images(wanted, DONE) for wanted in ("", "0", "1")] == ["", "", "1"]
+    assert [choose_images(wanted, with_images) for wanted in ("", "0", "1")] == ["1", "", "1"]
+    with pytest.raises(ValueError, match="SEATRIAL_IMAGES is 'yes'"):
+        choose_images("yes", DONE)
+    work = plan_work(DONE, replace(KEY, images="1"), True, True, True)
+    assert work.build
+    assert "SEATRIAL_IMAGES" in work.why
+
+
+def test_a_stamp_from_before_there_were_images_still_counts() -> None:
+    text = DONE.dumps().replace(',\n  "images": ""', "")
+    assert "images" not in text
+    assert load_stamp(text) == DONE
 
 
 def test_the_user_s_cmake_arguments_come_first_and_stay() -> None:

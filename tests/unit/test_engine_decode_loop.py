@@ -58,7 +58,7 @@ class CountingLlama:
         self, slots: int = 2, ctx: int = 64, faults: dict[int, DecodeError] | None = None, held: int = 0
     ) -> None:
         self.slots, self.ctx, self.chunk, self.vocab = slots, ctx, 4, CountingVocab()
-        self.model, self.shares, self.deterministic = NoAdapters(), True, False
+        self.model, self.shares, self.deterministic, self.projector = NoAdapters(), True, False, None
         self.lengths = [0] * slots
         self.adapters: list[str] = []
         self.faults = dict(faults or {})

@@ -7,11 +7,28 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+from engine.decode.images import ImageSpan, is_image, pseudo_tokens, span_at
 from engine.decode.outcome import admit, apply
 from engine.decode.planning import plan
-from engine.decode.schedule import Chosen, Ended, Ending, Plan, Schedule, Sequence
+from engine.decode.schedule import Chosen, Chunk, Ended, Ending, Plan, Schedule, Sequence
 
 FEW = st.integers(1, 3)
+IMAGES = st.tuples(st.sampled_from([b"cat", b"dog"]), st.integers(1, 7), st.booleans())
+"""An image: its digest, its positions, and whether it is computed as a whole."""
+
+
+def prompt_of(parts: list[int | tuple[bytes, int, bool]], most: int) -> tuple[list[int], tuple[ImageSpan, ...]]:
+    """Tokens and images of a prompt of at most `most` positions; what does not fit is left out."""
+    tokens: list[int] = []
+    images: list[ImageSpan] = []
+    for part in parts:
+        if isinstance(part, int):
+            tokens.append(part)
+        elif len(tokens) + part[1] <= most:
+            digest, count, whole = part
+            images.append(ImageSpan(len(tokens), len(tokens) + count, whole))
+            tokens += pseudo_tokens(digest + bytes([count, whole]), count)
+    return tokens[:most], tuple(span for span in images if span.end <= most)
 
 
 class Scheduling(RuleBasedStateMachine):
@@ -42,16 +59,18 @@ class Scheduling(RuleBasedStateMachine):
 
     @rule(
         target=ids,
-        prompt=st.lists(FEW, min_size=1, max_size=23),
+        parts=st.lists(FEW | IMAGES, min_size=1, max_size=23),
         max_new=st.integers(1, 30),
         key=st.sampled_from("abc"),
         priority=st.integers(0, 2),
         root=st.sampled_from(["", "lora"]),
     )
-    def submit(self, prompt: list[int], max_new: int, key: str, priority: int, root: str) -> int:
+    def submit(
+        self, parts: list[int | tuple[bytes, int, bool]], max_new: int, key: str, priority: int, root: str
+    ) -> int:
         id = len(self.wanted) + 1
-        prompt = prompt[: self.state.ctx - 1]
-        sequence = Sequence(id, list(prompt), max_new, key=key, priority=priority, root=root)
+        prompt, images = prompt_of([1, *parts], self.state.ctx - 1)
+        sequence = Sequence(id, list(prompt), max_new, key=key, priority=priority, root=root, images=images)
         self.state.submit(sequence)
         self.wanted[id], self.prompts[id], self.chosen[id] = sequence, prompt, []
         return id
@@ -87,7 +106,8 @@ class Scheduling(RuleBasedStateMachine):
         idle = decided.empty and decided.preempt is None
         assert not (idle and (state.running or state.waiting)), f"work waits and nothing is planned: {state!r}"
         spent = sum(len(chunk.tokens) for chunk in decided.chunks)
-        assert spent <= state.budget + (state.chunk - 1 if state.aligned else 0)
+        whole = 7 if any(is_image(chunk.tokens[0]) for chunk in decided.chunks) else 0
+        assert spent <= state.budget + max(whole, state.chunk - 1 if state.aligned else 0)
         slots = [row.slot for row in decided.rows]
         assert slots == sorted(set(slots))
         if decided.preempt is not None:
@@ -104,7 +124,7 @@ class Scheduling(RuleBasedStateMachine):
             choices[row.id] = self.choose(row.id, data)
         for chunk in chunks:
             assert chunk.start == len(self.cache[chunk.slot])
-            assert not state.aligned or chunk.start % state.chunk == 0
+            self.images_are_left_whole(chunk)
             self.cache[chunk.slot].extend(chunk.tokens)
             if chunk.last:
                 assert self.cache[chunk.slot] == self.wanted[chunk.id].tokens
@@ -113,6 +133,20 @@ class Scheduling(RuleBasedStateMachine):
             assert ended.ending in (Ending.STOP, Ending.LENGTH)
             self.leave(ended)
 
+    def images_are_left_whole(self, chunk: Chunk) -> None:
+        """A chunk is all text or of one image, uncut where that is wanted, and at the same place whatever else runs."""
+        sequence, end = self.wanted[chunk.id], chunk.start + len(chunk.tokens)
+        borders = {border for span in sequence.images for border in (span.start, span.end)}
+        assert not any(chunk.start < border < end for border in borders)
+        if is_image(chunk.tokens[0]):
+            _index, span = span_at(sequence.images, chunk.start)
+            assert end <= span.end
+            assert not span.whole or (chunk.start, end) == (span.start, span.end)
+        if self.state.aligned:
+            assert chunk.start % self.state.chunk == 0 or chunk.start in borders
+            assert end % self.state.chunk == 0 or end in borders or chunk.last
+        assert len(chunk.tokens) <= self.state.chunk or is_image(chunk.tokens[0])
+
     def take_slots(self, decided: Plan) -> None:
         """Carry out the admissions in order, as the engine does on KV streams."""
         admitted = admit(self.state, decided)
@@ -120,6 +154,7 @@ class Scheduling(RuleBasedStateMachine):
             assert given.id == sequence.id
             assert given.reused < len(sequence.tokens), "the last token's logits are wanted"
             assert given.reused == 0 or self.state.sharing
+            assert not any(span.start < given.reused < span.end for span in sequence.images), "an image was cut"
             if given.reused:
                 assert self.roots[given.source] == sequence.root, "shared across roots"
             self.cache[given.slot] = self.cache[given.source][: given.reused]
