@@ -41,30 +41,29 @@ class Answer:
 
         Raises DecodeError when the logits are no numbers, ConstraintError when the constraint is to blame.
         """
-        sampling, vocab, logits = self.request.sampling, llama.vocab, llama.logits(row)
+        sampling, vocab = self.request.sampling, llama.vocab
         wanted = sampling.top_logprobs
-        no_end = sampling.ignore_eos or self.new < sampling.min_tokens
-        touched = self.matcher is not None or no_end
-        model_says = logits.copy() if touched and wanted >= 0 else logits
+        model_says = llama.logits(row).copy() if wanted >= 0 else None
+        no_end = self.new < sampling.min_tokens or (sampling.ignore_eos and self.sampler is None)
         if self.matcher is not None:
-            self.matcher.ban(logits)
+            self.matcher.ban(llama.logits(row))
             no_end = no_end and not self.matcher.finished  # then nothing else is left
         if no_end:
-            logits[vocab.end_tokens] = -np.inf
+            llama.logits(row)[vocab.end_tokens] = -np.inf
         if self.sampler is None:
-            token = int(logits.argmax())
+            token = int(llama.logits(row).argmax())
             self.sample_s = 0.0
         else:
             start = time.perf_counter()
             token = llama.sample(self.sampler, row)
             self.sample_s = time.perf_counter() - start
-        chosen = float(logits[token]) if 0 <= token < vocab.size else math.nan
+        chosen = llama.logit(row, token) if 0 <= token < vocab.size else math.nan
         if math.isnan(chosen):
             raise DecodeError("the model computed values that are no numbers; its file may be damaged")
         if chosen == -math.inf:
             raise ConstraintError("logit_bias, min_tokens and the constraint together leave no token to choose")
         self.new += 1
-        if wanted >= 0:
+        if model_says is not None:
             self.logprobs.append(llama.logprobs(model_says, token, wanted))
         if token in vocab.ends:
             return Chosen(token, ends=True), ""

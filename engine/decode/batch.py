@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,30 @@ class Batch:
             self._point(field, array)
         self._embedded = L.llama_batch.from_buffer_copy(self.struct)
         self._embedded.token = None
+
+        self._single = (self.struct.token, self.struct.pos)
+        self._slots: list[int] = []
+        """What `fill` has left in `sequences` and `outputs`."""
+
+    def fill(self, tokens: Iterable[int], positions: Iterable[int], slots: list[int]) -> None:
+        """One token of each of these slots, all with logits. A few numbers: through ctypes, which costs less than numpy
+        and is in the processor's cache anyway."""
+        token, position = self._single
+        for index, value in enumerate(tokens):
+            token[index] = value
+        for index, value in enumerate(positions):
+            position[index] = value
+        if slots != self._slots:
+            self.sequences[: len(slots)] = slots
+            self.outputs[: len(slots)] = 1
+            self._slots = slots
+
+    def of_one(self, slot: int, count: int, *, wants_logits: bool) -> None:
+        """`count` tokens or rows of one slot; logits of the last one only, if at all."""
+        self.sequences[:count] = slot
+        self.outputs[:count] = 0
+        self.outputs[count - 1] = wants_logits
+        self._slots = []
 
     def embedded(self, rows: npt.NDArray[np.float32]) -> Any:
         """The struct with rows in the place of tokens: (n, n_embd), contiguous, to be kept alive by the caller."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,9 @@ class Llama:
         """Index in the batch of each row that has logits to choose from."""
         self._rows: list[int] = []
         """Index in `_logits` of the same rows."""
-        self._logits: npt.NDArray[np.float32] = np.empty((0, self.vocab.size), np.float32)
+        self._logits: Any = None
+        """llama.cpp's pointer to the logits of `_count` rows."""
+        self._count = 0
 
     def decode_rows(self, rows: Sequence[DecodeRow], adapter: str = "") -> None:
         """Compute the next-token logits of every row in one llama_decode; row i is rows[i]'s.
@@ -98,13 +101,13 @@ class Llama:
         `rows` are in order of slot, at most one a slot. Raises DecodeError; NoRoom when no KV cell was free
         (then nothing has changed).
         """
-        batch = self._batch
         filled = with_padding(rows, self.lengths, self.ctx, every=self.deterministic) if self.shares else list(rows)
         count = len(filled)
-        batch.tokens[:count] = [row.token for row in filled]
-        batch.positions[:count] = [self._position(row.slot, row.position) for row in filled]
-        batch.sequences[:count] = [row.slot for row in filled]
-        batch.outputs[:count] = 1
+        self._batch.fill(
+            [row.token for row in filled],
+            [self._position(row.slot, row.position) for row in filled],
+            [row.slot for row in filled],
+        )
         self._run(count, adapter)
         if count == len(rows):
             self._outputs = list(range(count))
@@ -117,7 +120,7 @@ class Llama:
                     L.llama_memory_seq_rm(self._memory, row.slot, self._position(row.slot, row.position), -1)
                 else:
                     self.lengths[row.slot] = row.position + 1
-        self._view_logits(count, self._outputs)
+        self._take_logits(count, self._outputs)
 
     def prefill(
         self, slot: int, position: int, tokens: Sequence[int], *, wants_logits: bool, adapter: str = ""
@@ -162,10 +165,7 @@ class Llama:
         wants_logits: bool,
         adapter: str,
     ) -> None:
-        batch = self._batch
-        batch.sequences[:count] = slot
-        batch.outputs[:count] = 0
-        batch.outputs[count - 1] = wants_logits
+        self._batch.of_one(slot, count, wants_logits=wants_logits)
         try:
             self._run(count, adapter, rows)
         except Interrupted:
@@ -177,7 +177,7 @@ class Llama:
         self._outputs = [count - 1]
         self.lengths[slot] = position + count
         if wants_logits:
-            self._view_logits(1, [0])
+            self._take_logits(1, [0])
 
     def interrupt(self) -> None:
         """End the `prefill` that another thread is in; without effect on a GPU."""
@@ -186,7 +186,8 @@ class Llama:
 
     def _position(self, slot: int, length: int) -> int:
         """The position after the first `length` tokens or rows of a slot's stream."""
-        return length - sum(saved for end, saved in self._saved[slot] if end <= length)
+        saved = self._saved[slot]
+        return length - sum(fewer for end, fewer in saved if end <= length) if saved else length
 
     def start(self, slot: int, source: int, length: int) -> None:
         """A slot's stream shall hold the first `length` tokens of the stream of `source`, which may be itself.
@@ -212,8 +213,19 @@ class Llama:
 
     def logits(self, row: int) -> npt.NDArray[np.float32]:
         """(vocabulary,) of one row of the last call, valid until the next; `sample` sees what is written into it."""
-        logits: npt.NDArray[np.float32] = self._logits[self._rows[row]]
+        at = ctypes.addressof(self._logits.contents)
+        view = self._views.get((at, self._count))
+        if view is None:  # llama.cpp may move its buffer, seldom
+            if len(self._views) > 4 * self.slots:
+                self._views.clear()
+            view = np.ctypeslib.as_array(self._logits, shape=(self._count, self.vocab.size))
+            self._views[at, self._count] = view
+        logits: npt.NDArray[np.float32] = view[self._rows[row]]
         return logits
+
+    def logit(self, row: int, token: int) -> float:
+        """A single one of them."""
+        return float(self._logits[self._rows[row] * self.vocab.size + token])
 
     def sampler(self, sampling: Sampling) -> Sampler | None:
         """See make_sampler."""
@@ -288,15 +300,8 @@ class Llama:
             raise DecodeError(f"llama.cpp answered {code} for the LoRA adapter {adapter!r}")
         self._adapter = adapter
 
-    def _view_logits(self, count: int, rows: list[int]) -> None:
-        pointer = L.llama_get_logits(self._ctx)
-        at = ctypes.addressof(pointer.contents)
-        view = self._views.get((at, count))
-        if view is None:  # llama.cpp may move its buffer, seldom
-            if len(self._views) > 4 * self.slots:
-                self._views.clear()
-            view = self._views[at, count] = np.ctypeslib.as_array(pointer, shape=(count, self.vocab.size))
-        self._logits, self._rows = view, rows
+    def _take_logits(self, count: int, rows: list[int]) -> None:
+        self._logits, self._count, self._rows = L.llama_get_logits(self._ctx), count, rows
 
 
 class NoRoom(DecodeError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from engine.decode.bindings import L
 from engine.decode.vocabulary import Vocabulary
@@ -55,11 +57,13 @@ def make_sampler(sampling: Sampling, vocab: Vocabulary) -> Sampler | None:
 
     The penalties look back on the generated tokens only, as OpenAI defines presence and frequency penalty, and not on
     the prompt. The order is that of llama.cpp's own server: bias, penalties, top_k, typical_p, top_p, min_p,
-    temperature. `ignore_eos` and `min_tokens` are not here: they are written into the logits before.
-    Raises DecodeError: see check_sampling.
+    temperature. A chain also bans end tokens for `ignore_eos`; for `min_tokens`, and where there is no chain, they are
+    banned in the logits before. Raises DecodeError: see check_sampling.
     """
     check_sampling(sampling, vocab)
     links = _adjusting(sampling, vocab)
+    if sampling.ignore_eos and (links or sampling.temperature > _COLD):
+        links.insert(0, _biased([(token, -math.inf) for token in sorted(vocab.ends)], vocab))
     if sampling.temperature > _COLD:
         return _chain([*links, *_choosing(sampling)])
     return _chain([*links, L.llama_sampler_init_greedy()]) if links else None
@@ -69,10 +73,7 @@ def _adjusting(sampling: Sampling, vocab: Vocabulary) -> list[int]:
     """Links that change single logits; they come before every cut, as they decide who is in it."""
     links = []
     if sampling.logit_bias:
-        biases = (L.llama_logit_bias * len(sampling.logit_bias))()
-        for bias, (token, value) in zip(biases, sampling.logit_bias, strict=True):
-            bias.token, bias.bias = token, value
-        links.append(L.llama_sampler_init_logit_bias(vocab.size, len(biases), biases))
+        links.append(_biased(sampling.logit_bias, vocab))
     look_back = min(sampling.repeat_last_n, _LOOK_BACK) if sampling.repeat_last_n >= 0 else _LOOK_BACK
     repeat, frequency, presence = sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty
     if look_back and (repeat, frequency, presence) != (1.0, 0.0, 0.0):
@@ -82,6 +83,13 @@ def _adjusting(sampling: Sampling, vocab: Vocabulary) -> list[int]:
             links.append(L.llama_sampler_init_top_k(_candidates(sampling) + look_back))
         links.append(L.llama_sampler_init_penalties(vocab.size, look_back, repeat, frequency, presence))
     return links
+
+
+def _biased(pairs: Sequence[tuple[int, float]], vocab: Vocabulary) -> Any:
+    biases = (L.llama_logit_bias * len(pairs))()
+    for bias, (token, value) in zip(biases, pairs, strict=True):
+        bias.token, bias.bias = token, value
+    return L.llama_sampler_init_logit_bias(vocab.size, len(biases), biases)
 
 
 def _choosing(sampling: Sampling) -> list[int]:

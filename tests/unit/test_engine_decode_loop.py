@@ -63,12 +63,12 @@ class CountingLlama:
         self.adapters: list[str] = []
         self.faults = dict(faults or {})
         self.calls, self.held = 0, held
-        self._last: list[int] = []
+        self._values: list[np.ndarray[Any, Any]] = []
 
     def decode_rows(self, rows: Sequence[DecodeRow], adapter: str = "") -> None:
         self._call()
         self.adapters.append(adapter)
-        self._last = [row.token for row in rows]
+        self._values = [self._next(row.token) for row in rows]
         for row in rows:
             assert row.position == self.lengths[row.slot]
             self.lengths[row.slot] += 1
@@ -79,18 +79,23 @@ class CountingLlama:
         self._call()
         assert position == self.lengths[slot]
         self.lengths[slot] += len(tokens)
-        self._last = [tokens[-1]]
+        self._values = [self._next(tokens[-1])]
 
     def _call(self) -> None:
         self.calls += sum(map(bool, self.lengths)) >= self.held
         if fault := self.faults.pop(self.calls, None):
             raise fault
 
-    def logits(self, row: int) -> np.ndarray[Any, Any]:
-        token = self._last[row]
+    def _next(self, token: int) -> np.ndarray[Any, Any]:
         values = np.zeros(256, np.float32)
         values[END if token >= ord("z") else token + 1] = 1.0
         return values
+
+    def logits(self, row: int) -> np.ndarray[Any, Any]:
+        return self._values[row]
+
+    def logit(self, row: int, token: int) -> float:
+        return float(self._values[row][token])
 
     def sampler(self, sampling: wire.Sampling) -> None:
         return None
