@@ -95,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--all", action="store_true", help="measure every target (hours)")
     parser.add_argument("--only", type=targets, metavar="N,...", help="measure these targets")
-    parser.add_argument("--quick", action="store_true", help="two short rounds of each: does it run at all?")
-    parser.add_argument("--pairs", type=int, default=10, metavar="N", help="rounds of each comparison (default: 10)")
+    parser.add_argument("--quick", action="store_true", help="short rounds, and two of each")
+    parser.add_argument("--pairs", type=int, metavar="N", help="rounds of each comparison (default: 10; 2 if --quick)")
     parser.add_argument("--long", action="store_true", help="also the saturated twenty minutes of target 8")
     parser.add_argument(
         "--threads", type=int, default=0, metavar="N", help="of every server (default: all cores but one)"
@@ -135,7 +135,7 @@ async def _measure(args: argparse.Namespace, document: Document) -> Document:
     options = Options(
         peers=peers,
         threads=EngineConfig(model=Path(), threads=args.threads).thread_count(),
-        pairs=args.pairs,
+        pairs=args.pairs or (2 if args.quick else 10),
         quick=args.quick,
         long=args.long,
         shape=args.shape,

@@ -99,7 +99,7 @@ class Bench:
 
     @property
     def pairs(self) -> int:
-        return 2 if self.options.quick else self.options.pairs
+        return self.options.pairs
 
     def pick(self, full: T, quick: T) -> T:
         """A size: the real one, or that of --quick."""

@@ -51,7 +51,7 @@ class Measured:
 
 
 def expected_s(options: Options) -> float:
-    return (2 if options.quick else options.pairs) * (8.0 if options.quick else 30.0)
+    return options.pairs * (8.0 if options.quick else 30.0)
 
 
 async def measure(bench: Bench) -> Measured:

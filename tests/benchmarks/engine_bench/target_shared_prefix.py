@@ -43,7 +43,7 @@ class Measured:
 
 
 def expected_s(options: Options) -> float:
-    return (2 if options.quick else options.pairs) * (45.0 if options.quick else 170.0)
+    return options.pairs * (45.0 if options.quick else 170.0)
 
 
 async def measure(bench: Bench) -> Measured:

@@ -34,7 +34,7 @@ class Point:
 
 
 def expected_s(options: Options) -> float:
-    return len(_models(options)) * (2 if options.quick else options.pairs) * len(_RUNNING) * 6.0
+    return len(_models(options)) * options.pairs * len(_RUNNING) * 6.0
 
 
 async def measure(bench: Bench) -> list[Point]:

@@ -41,7 +41,7 @@ class Case:
 
 def expected_s(options: Options) -> float:
     cases = len(_cases(options))
-    return cases * (2 if options.quick else options.pairs) * (20.0 if options.quick else 75.0)
+    return cases * options.pairs * (20.0 if options.quick else 75.0)
 
 
 async def measure(bench: Bench) -> list[Case]:
