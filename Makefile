@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup run test lint format soak model screenshots clean
+.PHONY: help setup run test lint format soak benchmark model screenshots clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ model:  ## train the demo model again, from one seed (about an hour on two cores
 	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
 	.venv-train/bin/python -m pip install -q -r assets/training/requirements.txt
 	.venv-train/bin/python -m assets.training --seed 7
+
+benchmark: setup  ## the engine beside llama-server and the other peers, all targets (some three hours)
+	$(BIN)/python tests/benchmarks/engine.py --all --long --docs docs/engine.md
 
 soak: setup  ## the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600

@@ -53,7 +53,7 @@ class EngineConfig:
     prefix_cache: bool = True
     """Prompts that begin alike are computed once and shared, also with earlier requests."""
     isolate_keys: bool = False
-    """Prompts are shared only among requests of one API key (else timing tells one key what another has asked)."""
+    """Prompts and kept answers are shared within an API key only (else timing tells one what another has asked)."""
     lora: tuple[tuple[str, Path], ...] = ()
     """LoRA adapters: (name, GGUF file). A request chooses one by giving its name as the model."""
     mmproj: Path | None = None
@@ -61,9 +61,9 @@ class EngineConfig:
     response_cache_bytes: int = 0
     """Whole answers of requests that always give the same one are kept in this much memory; 0: none are."""
     log_requests: bool = False
-    """One JSON line a request in the log, without its text."""
+    """One JSON line for each chat or completion in the log, without its text."""
     log_prompts: bool = False
-    """Prompts and answers are in those lines as well."""
+    """Prompts and answers are in those lines as well, and in the spans of `otel_endpoint`."""
     otel_endpoint: str = ""
     """OTLP/HTTP address for OpenTelemetry spans; empty: none are made. Needs the extra `otel`."""
     write_timeout_s: float = 30.0

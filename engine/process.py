@@ -29,6 +29,17 @@ def yield_to_others() -> None:
         os.nice(5)
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has used, seconds; 0 when it is gone."""
+    import psutil  # not before the model loads
+
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
 def log(part: str, event: str, **details: object) -> None:
     """One line to stderr: `seatrial-engine part=api event=ready port=8080`. Never hand it prompt text."""
     words = [f"{key}={_quoted(value)}" for key, value in details.items()]

@@ -24,7 +24,9 @@ from engine.config import EngineConfig
 from engine.errors import ConfigError, StartError
 from engine.listening import bind
 from engine.logfile import LogFile
+from engine.process import cpu_s
 from engine.restarts import RestartBudget
+from engine.silence import Silence, judge
 from engine.standing import EngineState, Message, Standing, hear
 
 __all__ = ["EngineEvent", "EngineState", "EngineSupervisor"]
@@ -256,6 +258,8 @@ class EngineSupervisor:
                 process.stdin.close()
 
     async def _watch(self, process: Process) -> None:
+        stalled: tuple[float, float] | None = None
+        """When its silence began to be noticed, and the processor time it had used by then."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(_WATCH_S)
@@ -265,8 +269,14 @@ class EngineSupervisor:
             limit_s = (
                 self._config.start_timeout_s if self.state is EngineState.STARTING else self._config.hang_timeout_s
             )
-            if now - self._heard_s > limit_s:
-                self._problem = f"nothing heard for {now - self._heard_s:.1f} s; it was killed"
+            silent_s = now - self._heard_s
+            if silent_s <= limit_s / 2:
+                stalled = None
+                continue
+            stalled = stalled or (now, cpu_s(process.pid))
+            share = (cpu_s(process.pid) - stalled[1]) / max(now - stalled[0], _WATCH_S)
+            if judge(silent_s, limit_s, share) is Silence.HUNG:
+                self._problem = f"nothing heard for {silent_s:.1f} s; it was killed"
                 self._set(EngineState.DEGRADED, "hung", f"API process: {self._problem}")
                 process.kill()
                 return

@@ -80,9 +80,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     watch = parser.add_argument_group("logs, and the end")
     watch.add_argument("--log", type=Path, metavar="FILE", help="the engine's log (default: none is kept)")
     watch.add_argument(
-        "--log-requests", action="store_true", help="one JSON line a request in the log, without its text"
+        "--log-requests",
+        action="store_true",
+        help="one JSON line a chat or completion in the log, without its text",
     )
-    watch.add_argument("--log-prompts", action="store_true", help="the same with prompts and answers")
+    watch.add_argument("--log-prompts", action="store_true", help="the same with its text, also in --otel's spans")
     watch.add_argument("--otel", default="", metavar="URL", help="send OpenTelemetry spans there (OTLP over HTTP)")
     watch.add_argument("--drain", type=_drain, default=10.0, metavar="T",
                        help="time for running requests when it is stopped (default: 10s)")  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from engine.config import EngineConfig
+from engine.process import cpu_s
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,13 +30,7 @@ class DecodeChild:
 
     def cpu_s(self) -> float:
         """Processor time that it has used; 0 when it is gone."""
-        import psutil  # not before the model loads
-
-        try:
-            times = psutil.Process(self.pid).cpu_times()
-        except psutil.Error:
-            return 0.0
-        return float(times.user + times.system)
+        return cpu_s(self.pid)
 
     def kill(self) -> None:
         """SIGKILL: it also ends a stopped process. The caller waits for it."""

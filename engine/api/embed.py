@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engine.api.job import Served, check_characters
+from engine.api.job import Served, check_characters, context_exceeded
 from engine.api.link import DecodeLink
 from engine.api.messages import bad
 from engine.api.request import ClientGone, Request
@@ -64,6 +64,8 @@ def _command(segment: Segment) -> Any:
 
 def _segment(text: Text, served: Served) -> Segment:
     if isinstance(text, list):
+        if len(text) > served.facts.ctx:
+            raise context_exceeded(served.facts.ctx, f"{len(text)} tokens", "input")
         return Segment("", scaffold=False, tokens=text)
     check_characters(len(text), served.facts, "input")
     return Segment(text, scaffold=False)

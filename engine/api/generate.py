@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -151,8 +152,8 @@ class Generation:
             if choice.last_ns:
                 self.metrics.itl.observe((arrival.t_ns - choice.last_ns) / 1e9)
             elif not self.first_ns:
-                self.first_ns = arrival.t_ns
-                self.metrics.ttft.observe((arrival.t_ns - choice.ticket.received_ns) / 1e9)
+                self.first_ns = time.monotonic_ns()  # when it is about to be written: until then the client waits
+                self.metrics.ttft.observe((self.first_ns - choice.ticket.received_ns) / 1e9)
             choice.last_ns = arrival.t_ns
         choice.add(output)
 

@@ -88,14 +88,14 @@ def chat_job(request: ChatRequest, served: Served, renderer: Renderer, asker: As
     check_characters(sum(map(characters_of, request.messages)), served.facts, "messages")
     constraint = constraint_of(request)
     if not request.calls_tools:
-        prompt = renderer.render(request.messages)
-        return _job(request, served, [prompt], constraint, asker)
+        return _job(request, served, [renderer.render(request.messages)], constraint, asker)
     if constraint:
         field = request.constrained_by
         raise bad(field, f"{field} and tools exclude each other: leave out one of them", "unsupported_value")
     if not renderer.takes_tools or format_of(renderer.source) is None:
         raise bad("tools", "The chat template of this model takes no tools: leave them out", "unsupported_value")
     prompt = renderer.render(request.messages, request.tools)
+    check_characters(sum(len(segment.text) for segment in prompt), served.facts, "tools")
     if request.must_call:
         constraint = constraint_for(renderer.source, request.tools or (), request.named_tool)
     return _job(request, served, [prompt], constraint, asker, calls_like=renderer.source)

@@ -14,12 +14,12 @@ from engine import wire
 from engine.api.asks import Answer, Asks, Question
 from engine.api.child import DecodeChild, spawn_decode
 from engine.api.metrics import Metrics
-from engine.api.silence import Silence, judge, limit_s
 from engine.api.tickets import Ticket, Tickets
 from engine.config import EngineConfig
 from engine.errors import Unavailable
 from engine.process import log
 from engine.restarts import RestartBudget
+from engine.silence import Silence, judge, limit_s
 
 WATCH_S = 0.1
 

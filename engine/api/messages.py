@@ -11,6 +11,7 @@ import msgspec
 
 from engine.errors import BadRequest
 from engine.image_file import MAX_BYTES, ImageError, measure
+from engine.json_schema import SchemaError, check_schema
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 MAX_TOOLS = 128
@@ -91,7 +92,12 @@ def text_of(message: Message) -> str:
 def characters_of(message: Message) -> int:
     """Characters of everything in a message that a template may print."""
     calls = message.tool_calls or ()
-    return len(text_of(message)) + sum(len(call.function.name) + len(call.function.arguments) for call in calls)
+    named = len(message.name or "") + len(message.tool_call_id or "")
+    return (
+        named
+        + len(text_of(message))
+        + sum(len(call.id or "") + len(call.function.name) + len(call.function.arguments) for call in calls)
+    )
 
 
 def check_message(where: str, message: Message, images: bool) -> None:
@@ -161,6 +167,10 @@ def check_tools(tools: list[Tool]) -> None:
         if tool.function.name in names:
             raise bad(f"{at}.function.name", f"two tools are called {tool.function.name}: give each its own name")
         names.add(tool.function.name)
+        try:
+            check_schema(tool.function.parameters or {})
+        except SchemaError as error:
+            raise bad(f"{at}.function.parameters", f"{at}.function.parameters is no JSON Schema: {error}") from error
 
 
 def _check_part(at: str, part: Part, images: bool) -> None:

@@ -39,7 +39,7 @@ class Metrics:
         self.requests = Counter("seatrial_requests", "Finished requests by outcome", "outcome")
         self.tokens = Counter("seatrial_tokens", "Tokens by kind", "kind")
         self.cached = Counter("seatrial_prompt_tokens_cached", "Prompt tokens that were found in the prefix cache")
-        self.preemptions = Counter("seatrial_preemptions", "Sequences sent back to the queue for want of memory")
+        self.preemptions = Counter("seatrial_preemptions", "Sequences sent back to the queue")
         self.response_cache = Counter("seatrial_response_cache", "Requests by what the response cache had", "result")
         self.restarts = Counter("seatrial_decode_restarts", "Restarts of the decode process")
         for outcome in ("ok", "cancelled", "shed", "unavailable", "error", "refused", "deadline"):

@@ -114,7 +114,9 @@ def stops_of(fields: Fields) -> list[str]:
 def unknown_fields(body: bytes, kind: type[Fields]) -> list[str]:
     """Top-level names in a decoded body that `kind` does not have, in their order; those that are null do nothing."""
     known = kind.__struct_fields__
-    return [name for name, value in _names_only.decode(body).items() if name not in known and bytes(value) != b"null"]
+    return [
+        name for name, value in decode_body(_names_only, body).items() if name not in known and bytes(value) != b"null"
+    ]
 
 
 def header_of(names: Sequence[str]) -> bytes:

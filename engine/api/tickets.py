@@ -141,7 +141,8 @@ class Tickets:
             ticket.put(Arrival(t_ns, output))
         elif output.finish and output.id in self.leaving:
             del self.leaving[output.id]
-            self._ends_ns.append(t_ns)
+            if output.finish != "cancelled":
+                self._ends_ns.append(t_ns)
 
     def close(self, ticket: Ticket) -> bool:
         """Its answer is delivered or nobody wants it; True when the decode process has to be told."""

@@ -13,7 +13,7 @@ import msgspec
 from engine.api.embed import embed
 from engine.api.job import Served, check_characters
 from engine.api.link import DecodeLink, LinkState
-from engine.api.messages import characters_of
+from engine.api.messages import bad, characters_of
 from engine.api.moderate import UNCHECKED, judge, parse_moderation
 from engine.api.render import Renderer
 from engine.api.request import Handler, Headers, Request, read_body
@@ -22,7 +22,7 @@ from engine.api.schemas import Fields
 from engine.api.utility_schemas import parse_detokenize, parse_embeddings, parse_tokenize
 from engine.config import EngineConfig
 from engine.errors import BadRequest
-from engine.wire import Detokenize, Segment, Tokenize, Tokens
+from engine.wire import MAX_MESSAGE_BYTES, Detokenize, Segment, Tokenize, Tokens
 
 
 class Utility:
@@ -146,8 +146,11 @@ class Utility:
         served = self._served()
         served.adapter(parsed.model)
         if parsed.messages is not None:
+            if len(parsed.messages) > served.max_messages:
+                raise bad("messages", f"at most {served.max_messages} messages are taken")
             check_characters(sum(map(characters_of, parsed.messages)), served.facts, "messages")
             segments = self._renderer().render(parsed.messages, parsed.tools)
+            check_characters(sum(len(segment.text) for segment in segments), served.facts, "tools")
         else:
             check_characters(len(parsed.given[0]), served.facts, "content")
             segments = [Segment(parsed.given[0], scaffold=parsed.parse_special)]
@@ -163,6 +166,9 @@ class Utility:
         served = self._served()
         parsed = parse_detokenize(body, n_vocab=served.facts.n_vocab)
         served.adapter(parsed.model)
+        most = MAX_MESSAGE_BYTES // 2 // (served.facts.longest_token_bytes + 16)
+        if len(parsed.tokens) > most:
+            raise bad("tokens", f"at most {most} tokens are taken, not {len(parsed.tokens)}")
         tokens = await self._ask_tokens(request, lambda id: Detokenize(id, parsed.tokens), "tokens")
         await _reply(request, {"content": b"".join(tokens.pieces).decode("utf-8", "replace")})
 

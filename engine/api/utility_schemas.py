@@ -99,8 +99,9 @@ def parse_embeddings(body: bytes, *, n_embd: int, n_vocab: int) -> EmbeddingsReq
             raise bad("input", f"at most {MAX_INPUTS} texts are taken, not {len(given)}")
     if not given:
         raise bad("input", "input is empty: send at least one text")
-    for index, text in enumerate(request.texts):
-        at = "input" if len(request.texts) == 1 else f"input[{index}]"
+    texts = request.texts
+    for index, text in enumerate(texts):
+        at = "input" if len(texts) == 1 else f"input[{index}]"
         if not text:
             raise bad(at, f"{at} is empty: send some text")
         if isinstance(text, list):

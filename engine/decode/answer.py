@@ -18,6 +18,10 @@ from engine.decode.text import TextAssembler
 from engine.errors import ConstraintError, DecodeError
 
 
+class NotNumbers(DecodeError):
+    """Logits are NaN, in one row."""
+
+
 @dataclass(slots=True)
 class Answer:
     """What a request needs besides its place in the schedule."""
@@ -39,7 +43,7 @@ class Answer:
     def choose(self, llama: Llama, row: int) -> tuple[Chosen, str]:
         """The next token from the logits of `row`, and text to send.
 
-        Raises DecodeError when the logits are no numbers, ConstraintError when the constraint is to blame.
+        Raises NotNumbers when the logits are none, ConstraintError when the constraint is to blame.
         """
         sampling, vocab = self.request.sampling, llama.vocab
         wanted = sampling.top_logprobs
@@ -59,7 +63,7 @@ class Answer:
             self.sample_s = time.perf_counter() - start
         chosen = llama.logit(row, token) if 0 <= token < vocab.size else math.nan
         if math.isnan(chosen):
-            raise DecodeError("the model computed values that are no numbers; its file may be damaged")
+            raise NotNumbers("the model computed values that are no numbers; its file may be damaged")
         if chosen == -math.inf:
             raise ConstraintError("logit_bias, min_tokens and the constraint together leave no token to choose")
         self.new += 1

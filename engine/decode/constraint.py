@@ -28,8 +28,8 @@ from engine.wire import Constraint
 MAX_TEXT_BYTES = 64 * 1024
 """A longer schema or grammar is refused."""
 _START_S, _COMPILE_S, _STEP_S = 30.0, 5.0, 1.0
-"""How long to wait for the other side. Its own bounds, on computing time, are lower; the last is well below
-`hang_timeout_s`."""
+"""How long to wait for the other side. Its own bounds, on computing time, are lower; between two
+waits the loop sends a beat."""
 _ROOT = Path(__file__).resolve().parents[2]
 _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1, bitorder="little")
 _LIMITS = np.where(_BITS == 1, np.float32(np.inf), np.float32(-np.inf)).astype(np.float32)

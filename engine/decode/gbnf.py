@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 _PIECE = re.compile(
     r"""
-      (?P<blank>    (?: [ \t\r\n] | \#[^\r\n]* )+ )
+      (?P<blank>    (?: [ \t\r\n] | \#[^\r\n]*+ )++ )
     | (?P<define>   ::= )
     | (?P<name>     [A-Za-z0-9_-]+ )
     | (?P<literal>  " (?: [^"\\] | \\. )* " )
@@ -99,7 +99,7 @@ def _rules(text: str) -> dict[str, _Rule]:
     return rules
 
 
-_DEFINE = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*::=")
+_DEFINE = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*+)*+::=")
 
 
 def _add(rule: _Rule, kind: str, word: str, piece: re.Match[str], gap: bool, line: int) -> bool:

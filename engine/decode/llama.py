@@ -171,18 +171,20 @@ class Llama:
         except Interrupted:
             L.llama_memory_seq_rm(self._memory, slot, self._position(slot, position) if position else -1, -1)
             raise
-        finally:
-            self._stop_flag.value = b""
-            interrupted.clear()
         self._outputs = [count - 1]
         self.lengths[slot] = position + count
         if wants_logits:
             self._take_logits(1, [0])
 
     def interrupt(self) -> None:
-        """End the `prefill` that another thread is in; without effect on a GPU."""
+        """End the `prefill` that another thread is in, and every call until `resume`; without effect on a GPU."""
         interrupted.set()
         self._stop_flag.value = b"\1"
+
+    def resume(self) -> None:
+        """Calls are computed again."""
+        self._stop_flag.value = b""
+        interrupted.clear()
 
     def _position(self, slot: int, length: int) -> int:
         """The position after the first `length` tokens or rows of a slot's stream."""

@@ -6,16 +6,15 @@ import heapq
 import socket
 import threading
 import time
-from collections.abc import Mapping
-from collections.abc import Sequence as Rows
 
 from engine import wire
-from engine.decode.answer import Answer
+from engine.decode.answer import Answer, NotNumbers
 from engine.decode.embeddings import Embeddings
+from engine.decode.frame import Frame
 from engine.decode.images import is_image, span_at
 from engine.decode.inbox import Inbox
 from engine.decode.llama import Interrupted, Llama, NoRoom
-from engine.decode.outcome import admit, apply
+from engine.decode.outcome import admit, apply, by_adapter
 from engine.decode.pace import Pace
 from engine.decode.planning import plan
 from engine.decode.preparing import Prepared, Preparer
@@ -29,6 +28,8 @@ from engine.process import log
 
 IDLE_BEAT_S = 0.2
 """An idle loop sends a heartbeat this often."""
+_FEW = 64
+"""Deadlines of requests that have ended are swept out only beyond so many."""
 
 
 class DecodeLoop:
@@ -54,8 +55,10 @@ class DecodeLoop:
         )
         self._answers: dict[int, Answer] = {}
         self._deadlines: list[tuple[int, int]] = []
-        self._frame = _Frame()
+        self._frame = Frame()
         self._failures = 0
+        self._posted_s = 0.0
+        """When the last frame was sent."""
 
     def run(self) -> None:
         """Serve until the API process closes its end. Raises DecodeError when llama.cpp fails again and again."""
@@ -83,6 +86,8 @@ class DecodeLoop:
         for command in self._inbox.take():
             if not isinstance(command, wire.Cancel):
                 self._preparer.put(command)
+                if isinstance(command, wire.Submit) and command.deadline_ns:
+                    self._remember(command.deadline_ns, command.id)
             elif self._preparer.cancel(command.id) or self._embeddings.cancel(command.id):
                 self._frame.outputs.append(wire.Output(command.id, "", 0, finish=Ending.CANCELLED.value))
             else:
@@ -112,8 +117,6 @@ class DecodeLoop:
             return
         text = TextAssembler(request.stop)
         self._answers[request.id] = Answer(request, sampler, done.matcher, text, count, done.prompt.rows)
-        if request.deadline_ns:
-            heapq.heappush(self._deadlines, (request.deadline_ns, request.id))
         self._state.submit(
             Sequence(
                 request.id,
@@ -127,11 +130,21 @@ class DecodeLoop:
             )
         )
 
+    def _remember(self, deadline_ns: int, id: int) -> None:
+        heapq.heappush(self._deadlines, (deadline_ns, id))
+        live = self._answers.keys() | self._preparer.ids
+        if len(self._deadlines) > _FEW + 2 * len(live):
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in live]
+            heapq.heapify(self._deadlines)
+
     def _expire(self) -> None:
         """End what is of no use any more."""
         while self._deadlines and self._deadlines[0][0] <= time.monotonic_ns():
             _deadline, id = heapq.heappop(self._deadlines)
-            self._end(id, Ending.DEADLINE)
+            if self._preparer.cancel(id):
+                self._frame.outputs.append(wire.Output(id, "", 0, finish=Ending.DEADLINE.value))
+            else:
+                self._end(id, Ending.DEADLINE)
 
     def _step(self) -> None:
         began = time.perf_counter()
@@ -171,13 +184,15 @@ class DecodeLoop:
     def _rows(self, rows: tuple[DecodeRow, ...]) -> None:
         """One token for every running stream; those of one LoRA adapter together."""
         running, took_s = self._state.running, 0.0
-        for adapter, group in _by_adapter(rows, running):
+        for adapter, group in by_adapter(rows, running):
             start = time.perf_counter()
             self._llama.decode_rows(group, adapter)
             took_s += time.perf_counter() - start
             chosen: dict[int, Chosen] = {}
             for index, row in enumerate(group):
                 self._choose(row.id, index, chosen)
+                if time.monotonic() - self._posted_s > IDLE_BEAT_S:  # constraints may take long, one after another
+                    self._post(self._told(Frame(), 0.0))
             self._settle(Plan((), tuple(row for row in group if row.id in chosen), ()), chosen)
         self._frame.decode_s += took_s
         self._pace.decoded(took_s)
@@ -194,6 +209,7 @@ class DecodeLoop:
             return  # its Cancel is the next thing to be obeyed
         finally:
             self._inbox.unwatch()
+            self._llama.resume()
         took_s = time.perf_counter() - start
         self._frame.decode_s += took_s
         self._pace.computed(len(chunk.tokens), took_s)
@@ -220,6 +236,11 @@ class DecodeLoop:
         except ConstraintError as error:
             self._end(id, Ending.REFUSED, str(error))
             return
+        except NotNumbers as error:
+            if ended := self._end(id, Ending.ERROR, str(error)):  # what it has computed is not to be shared
+                self._state.forget(ended.slot)
+                self._llama.start(ended.slot, ended.slot, 0)
+            return
         self._frame.sample_s += answer.sample_s
         self._frame.texts[id] = text
 
@@ -231,9 +252,11 @@ class DecodeLoop:
             self._frame.outputs.append(wire.Output(id, text, 1, logprobs=self._answers[id].taken_logprobs()))
         self._frame.texts.clear()
 
-    def _end(self, id: int, ending: Ending, error: str = "") -> None:
-        if ended := self._state.end(id, ending):
+    def _end(self, id: int, ending: Ending, error: str = "") -> Ended | None:
+        ended = self._state.end(id, ending)
+        if ended:
             self._finish(ended, "", error)
+        return ended
 
     def _finish(self, end: Ended, text: str, error: str = "") -> None:
         answer = self._answers.pop(end.id)
@@ -288,50 +311,15 @@ class DecodeLoop:
 
     def _send(self, step_s: float) -> None:
         """Send the frame; `step_s` 0: the step goes on."""
-        frame, self._frame = self._frame, _Frame()
+        frame, self._frame = self._frame, Frame()
         if not step_s:
             self._frame.decode_s, self._frame.sample_s = frame.decode_s, frame.sample_s
-        held = sum(self._llama.lengths)
-        used = sum(self._llama.lengths[slot] for slot in self._state.running)
-        self._post(
-            wire.Step(
-                t_ns=time.monotonic_ns(),
-                admitted=frame.admitted,
-                outputs=frame.outputs,
-                running=len(self._state.running),
-                waiting=len(self._state.waiting) + self._preparer.pending,
-                kv_cells=used,
-                decode_s=frame.decode_s if step_s else 0.0,
-                step_s=step_s,
-                sample_s=frame.sample_s,
-                kv_cached=held - used,
-                preempted=frame.preempted,
-            )
-        )
+        self._post(self._told(frame, step_s))
+
+    def _told(self, frame: Frame, step_s: float) -> wire.Step:
+        waiting = len(self._state.waiting) + self._preparer.pending
+        return frame.told(step_s, lengths=self._llama.lengths, running=self._state.running, waiting=waiting)
 
     def _post(self, frame: wire.Frame) -> None:
         self._peer.sendall(wire.pack(frame))
-
-
-def _by_adapter(rows: Rows[DecodeRow], running: Mapping[int, Sequence]) -> list[tuple[str, Rows[DecodeRow]]]:
-    """Rows of one LoRA adapter together, in order of slot."""
-    first = running[rows[0].slot].adapter
-    if all(running[row.slot].adapter == first for row in rows):
-        return [(first, rows)]
-    groups: dict[str, list[DecodeRow]] = {}
-    for row in rows:
-        groups.setdefault(running[row.slot].adapter, []).append(row)
-    return list(groups.items())
-
-
-class _Frame:
-    """What the next frame will tell."""
-
-    def __init__(self) -> None:
-        self.admitted: list[wire.Admitted] = []
-        self.outputs: list[wire.Output] = []
-        self.texts: dict[int, str] = {}
-        """Text of the tokens chosen in this call of llama.cpp, until they are written back."""
-        self.decode_s = 0.0
-        self.sample_s = 0.0
-        self.preempted = 0
+        self._posted_s = time.monotonic()

@@ -21,6 +21,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper,
 
 from engine.decode.gbnf import to_lark
 from engine.decode.matchwire import TOKEN, State, Words, read, read_block, send_answer
+from engine.json_schema import check_schema
 from engine.wire import Constraint
 
 COMPILE_CPU_S = 1.0
@@ -75,6 +76,7 @@ def _schema(text: str) -> dict[str, Any]:
         return {}
     if not isinstance(schema, dict):
         raise ValueError("the schema is not a JSON object")
+    check_schema(schema)
     return schema
 
 

@@ -1,8 +1,9 @@
-"""Writing a step back into the schedule: admissions before it is computed, its results after."""
+"""Carrying out a plan on the schedule: admissions before the step is computed, its results after."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence as Rows
 
 from engine.decode.schedule import Chosen, Chunk, DecodeRow, Ended, Ending, Plan, Schedule, Sequence
 from engine.decode.turns import ANSWER_WEIGHT
@@ -21,7 +22,9 @@ def admit(state: Schedule, step: Plan) -> list[Sequence]:
         turn = state.turns.keys[sequence.key]
         turn.waiting -= 1
         turn.running += 1
-        turn.served += len(sequence.tokens) - given.reused
+        if not sequence.new:  # one that gave way has paid before
+            turn.served += len(sequence.tokens) - given.reused
+            sequence.exact = len(sequence.tokens) // state.chunk * state.chunk if state.aligned else None
         sequence.slot, sequence.computed = given.slot, given.reused
         sequence.prefill_until = len(sequence.tokens)
         state.running[given.slot] = sequence
@@ -53,3 +56,14 @@ def apply(state: Schedule, step: Plan, chosen: Mapping[int, Chosen]) -> list[End
         if choice.ends or sequence.new >= sequence.max_new or len(sequence.tokens) >= state.ctx:
             ended.append(state.leave(sequence, Ending.STOP if choice.ends else Ending.LENGTH))
     return ended
+
+
+def by_adapter(rows: Rows[DecodeRow], running: Mapping[int, Sequence]) -> list[tuple[str, Rows[DecodeRow]]]:
+    """Rows of one LoRA adapter together, in order of slot."""
+    first = running[rows[0].slot].adapter
+    if all(running[row.slot].adapter == first for row in rows):
+        return [(first, rows)]
+    groups: dict[str, list[DecodeRow]] = {}
+    for row in rows:
+        groups.setdefault(running[row.slot].adapter, []).append(row)
+    return list(groups.items())

@@ -45,25 +45,30 @@ def _rank(state: Schedule, seq: Sequence) -> tuple[int, float, int]:
 
 
 def _victim(state: Schedule) -> int | None:
-    """The slot of the least urgent running sequence, when a more urgent one waits and no slot is free."""
-    if len(state.running) < state.slots or state.crowded:
-        return None
+    """The slot of the least urgent running sequence, when no slot is free and a more urgent one would get it."""
+    if len(state.running) < state.slots or state.crowded or state.aligned:
+        return None  # aligned: computed anew, an answer's tokens would be in chunks
     least = max(state.running.values(), key=lambda seq: (seq.priority, seq.id))
-    return least.slot if least.priority > min(seq.priority for seq in state.waiting) else None
+    urgent = {seq.id for seq in state.waiting if seq.priority < least.priority}
+    return least.slot if urgent & _Admitting(state, instead_of=least).decide().keys() else None
 
 
 class _Admitting:
     """Who gets which slot in this step: a working copy of what the admissions so far change."""
 
-    def __init__(self, state: Schedule) -> None:
+    def __init__(self, state: Schedule, instead_of: Sequence | None = None) -> None:
+        """instead_of: only the slot of this running sequence, as if it had left."""
         self._state = state
         full = state.crowded and bool(state.running)
         self._free = set() if full else set(range(state.slots)) - set(state.running)
+        self._per_key: dict[str, int] = {}
+        if instead_of is not None:
+            self._free = {instead_of.slot}
+            self._per_key[instead_of.key] = -1
         self._given: dict[int, Admission] = {}
         """Slot -> admission."""
         self._taker: dict[int, Sequence] = {}
         """Slot -> the sequence that gets it."""
-        self._per_key: dict[str, int] = {}
         self._cost: dict[str, float] = {}
 
     def decide(self) -> dict[int, Admission]:
@@ -121,7 +126,7 @@ class _Admitting:
         found: dict[int, int] = {}
         for match in state.tree.matches(seq.root, seq.tokens):
             for slot in match.streams:
-                held = state.running[slot].computed if slot in state.running else len(state.held[slot])
+                held = state.running[slot].shareable if slot in state.running else len(state.held[slot])
                 found[slot] = min(match.length, held)
         for slot, given in self._given.items():  # such a stream holds what it took over, and nothing else
             other = self._taker[slot]

@@ -29,12 +29,11 @@ class Match:
 
 
 class PrefixTree:
-    """Streams and their tokens. `version` grows with every change, so that answers can be kept until then."""
+    """Streams and their tokens."""
 
     def __init__(self) -> None:
         self._roots: dict[str, _Node] = {}
         self._ends: dict[int, tuple[str, _Node]] = {}
-        self.version = 0
 
     def put(self, stream: int, root: str, tokens: Sequence[int]) -> None:
         """`stream` holds exactly `tokens`; what it held before is forgotten. No tokens: it holds nothing."""
@@ -58,7 +57,6 @@ class PrefixTree:
 
     def remove(self, stream: int) -> None:
         """`stream` holds nothing any more."""
-        self.version += 1
         root, node = self._ends.pop(stream, ("", None))
         while node is not None and node.parent is not None:
             node.holders.discard(stream)

@@ -46,12 +46,14 @@ class Preparer:
         self._prompts = Prompts(llama.vocab, llama.projector, llama.ctx)
         self._constraints = Constraints(llama.vocab)
         self._wake = wake
-        self._ready: deque[tuple[int, Prepared | wire.Tokens | wire.Vector]] = deque()
+        self._ready: deque[tuple[int, Prepared | wire.Tokens | wire.Vector | None]] = deque()
         self._pending: set[int] = set()
         self._cancelled: set[int] = set()
-        self._plain: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._constrained: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._pictured: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: dict[int, Job] = {}
+        """Not begun: a job that is cancelled is forgotten at once, with all that it carries."""
+        self._plain: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._constrained: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._pictured: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         inboxes = {"tokenizer": self._plain, "constraints": self._constrained, "images": self._pictured}
         self._threads = [
             threading.Thread(target=self._work, args=(inbox,), name=name, daemon=True)
@@ -61,24 +63,31 @@ class Preparer:
             thread.start()
 
     @property
+    def ids(self) -> set[int]:
+        """Of the jobs put and not yet taken."""
+        return self._pending
+
+    @property
     def pending(self) -> int:
-        """Jobs put and not yet taken."""
+        """How many those are."""
         return len(self._pending)
 
     def put(self, job: Job) -> None:
         self._pending.add(job.id)
+        self._jobs[job.id] = job
         if isinstance(job, wire.Submit) and any(segment.image for segment in job.segments):
-            self._pictured.put(job)
+            self._pictured.put(job.id)
         elif isinstance(job, wire.Submit) and job.constraint is not None:
-            self._constrained.put(job)
+            self._constrained.put(job.id)
         else:
-            self._plain.put(job)
+            self._plain.put(job.id)
 
     def cancel(self, id: int) -> bool:
         """Drop a job that was not taken yet; False when it is not here."""
-        if id not in self._pending:
+        if id not in self._pending or id in self._cancelled:
             return False
         self._cancelled.add(id)
+        self._jobs.pop(id, None)
         return True
 
     def take(self) -> list[Prepared | wire.Tokens | wire.Vector]:
@@ -89,7 +98,7 @@ class Preparer:
             self._pending.discard(id)
             if id in self._cancelled:
                 self._cancelled.discard(id)
-            else:
+            elif done is not None:
                 taken.append(done)
         return taken
 
@@ -100,20 +109,21 @@ class Preparer:
             thread.join(timeout=1.0)
         self._constraints.close()
 
-    def _work(self, inbox: queue.SimpleQueue[Job | None]) -> None:
+    def _work(self, inbox: queue.SimpleQueue[int | None]) -> None:
         if inbox is self._pictured:
             yield_to_others()
-        while (job := inbox.get()) is not None:
-            self._ready.append((job.id, self._prepare(job)))
+        while (id := inbox.get()) is not None:
+            job = self._jobs.pop(id, None)
+            self._ready.append((id, None if job is None else self._prepare(job)))
             self._wake()
 
     def _prepare(self, job: Job) -> Prepared | wire.Tokens | wire.Vector:
         try:
             if isinstance(job, wire.Detokenize):
-                return wire.Tokens(job.id, job.tokens, [self._vocab.piece(token, control=True) for token in job.tokens])
+                return wire.Tokens(job.id, job.tokens, self._pieces(job.tokens))
             if isinstance(job, wire.Tokenize):
                 tokens = self._prompt(job, add_bos=job.add_bos and self._vocab.adds_bos).tokens
-                return wire.Tokens(job.id, tokens, [self._vocab.piece(token, control=True) for token in tokens])
+                return wire.Tokens(job.id, tokens, self._pieces(tokens))
             return self._request(job)
         except (DecodeError, ConstraintError, ImageError) as error:
             problem = str(error)
@@ -124,6 +134,12 @@ class Preparer:
         if isinstance(job, wire.Embed):
             return wire.Vector(job.id, b"", 0, error=problem)
         return Prepared(job, Prompt([]), error=problem)
+
+    def _pieces(self, tokens: list[int]) -> list[bytes]:
+        pieces = [self._vocab.piece(token, control=True) for token in tokens]
+        if sum(map(len, pieces)) + 16 * len(pieces) > wire.MAX_MESSAGE_BYTES // 2:
+            raise DecodeError("these tokens stand for too much text: send fewer")
+        return pieces
 
     def _request(self, job: wire.Submit | wire.Embed) -> Prepared | wire.Vector:
         if job.id in self._cancelled:

@@ -51,12 +51,19 @@ class Sequence:
     computed: int = 0
     new: int = 0
     """Tokens chosen so far."""
+    exact: int | None = None
+    """Where chunks have fixed places: tokens of the first prompt that whole chunks computed. None: all are alike."""
     prefill_until: int = 0
     """Tokens to compute in chunks after getting a slot; the last of them brings the next token."""
 
     @property
     def prefilling(self) -> bool:
         return self.computed < self.prefill_until
+
+    @property
+    def shareable(self) -> int:
+        """Tokens in its stream that others may start from."""
+        return self.computed if self.exact is None else min(self.computed, self.exact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +222,7 @@ class Schedule:
         self.turns.keys[sequence.key].running -= 1
         self.left[slot] = self.steps
         if self.sharing:
-            self.held[slot] = sequence.tokens[: sequence.computed]
+            self.held[slot] = sequence.tokens[: sequence.shareable]
             self.tree.put(slot, sequence.root, self.held[slot])
 
     def __repr__(self) -> str:

@@ -59,7 +59,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "properties": ([], 5, "a", None, {"a": 5}, {"a": "string"}, {"a": None}, {"a": []}),
     "required": ("a", 5, {}, [5], [None]),
     "additionalProperties": (5, "no", None, []),
-    "patternProperties": (5, [], {"(": {}}, {"a": 5}),
+    "patternProperties": (5, [], {"a": 5}),
     "minProperties": ("a", -1, None, 1.5),
     "items": (5, "a", None),
     "prefixItems": (5, {}, [5]),
@@ -67,26 +67,23 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "maxItems": ("a", -1, 1.5, None),
     "minLength": ("a", -1, 1.5, None, []),
     "maxLength": ("a", -1, 1.5, None, []),
-    "pattern": (5, None, "(", "[", "*a", "a{2,1}", "(?P<", "[z-a]"),
+    "pattern": (5, None, "(", "[", "*a", "a{2,1}", "(?P<", "[z-a]", "a\\"),
     "format": (5, None, []),
     "minimum": ("a", None, []),
     "maximum": ("a", None, {}),
     "exclusiveMinimum": ("a", None, []),
-    "multipleOf": (0, "a", None),
+    "multipleOf": (0, -1, "a", None),
     "enum": (5, "a", {}, None),
     "anyOf": (5, {}, [5], None, [{"type": "strin"}]),
     "oneOf": (5, {}, [5], None, [{"type": "strin"}]),
     "allOf": (5, {}, [5], None, [{"type": "strin"}]),
+    "$defs": (5, [], {"a": 5}, {"a": {"type": "strin"}}),
+    "$id": (5, None),
+    "title": (5, []),
     "$ref": (5, None, "#/nowhere", "#/$defs/nothing", "other.json", "http://example.com/x"),
 }
 """Values that make no schema, by keyword."""
-_MEANT_FOR = {
-    **dict.fromkeys(("properties", "required", "additionalProperties", "patternProperties", "minProperties"), "object"),
-    **dict.fromkeys(("items", "prefixItems", "minItems", "maxItems"), "array"),
-    **dict.fromkeys(("minLength", "maxLength", "pattern", "format"), "string"),
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "multipleOf"), "number"),
-}
-"""The type that a keyword says something about."""
+_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 
 def _subschemas(schema: Schema) -> list[Schema]:
@@ -102,8 +99,9 @@ def _broken(draw: st.DrawFn) -> Any:
     schema = copy.deepcopy(draw(schemas))
     keyword = draw(st.sampled_from(sorted(WRONG)))
     wrong = {keyword: draw(st.sampled_from(WRONG[keyword]))}
-    if keyword in _MEANT_FOR:
-        wrong["type"] = _MEANT_FOR[keyword]
+    if keyword != "type":
+        # Patterns are compiled for strings only.
+        wrong["type"] = "string" if keyword in ("pattern", "patternProperties") else draw(st.sampled_from(_TYPES))
     part = draw(st.sampled_from(_subschemas(schema)))
     part.clear()
     part |= wrong

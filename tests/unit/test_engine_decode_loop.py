@@ -103,6 +103,9 @@ class CountingLlama:
     def interrupt(self) -> None:
         """Prompts are computed at once here."""
 
+    def resume(self) -> None:
+        """So nothing was interrupted."""
+
     def start(self, slot: int, source: int, length: int) -> None:
         assert length <= self.lengths[source]
         self.lengths[slot] = length

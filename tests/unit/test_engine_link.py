@@ -18,9 +18,9 @@ from engine.api import link as link_module
 from engine.api.child import DecodeChild
 from engine.api.link import DecodeLink, LinkState
 from engine.api.metrics import Metrics
-from engine.api.silence import WORKING_PATIENCE, Silence, judge, limit_s
 from engine.config import EngineConfig
 from engine.errors import Overloaded, Unavailable
+from engine.silence import WORKING_PATIENCE, Silence, judge, limit_s
 
 Said = list[tuple[str, str]]
 

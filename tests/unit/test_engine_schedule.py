@@ -112,8 +112,12 @@ class Scheduling(RuleBasedStateMachine):
         assert slots == sorted(set(slots))
         if decided.preempt is not None:
             urgent = min(seq.priority for seq in state.waiting)
-            assert state.running[decided.preempt].priority > urgent
+            victim = state.running[decided.preempt]
+            assert victim.priority > urgent
             state.preempt(decided.preempt)
+            least, decided = self.wanted[victim.id], plan(state)
+            taken = {given.id for given in decided.admit}
+            assert any(self.wanted[id].priority < least.priority for id in taken), "nobody more urgent got the slot"
         self.take_slots(decided)
         # Memory may run out midway: only a first part of the chunks is computed.
         chunks = decided.chunks[: round(part * len(decided.chunks))] if part < 0.2 else decided.chunks
@@ -182,7 +186,9 @@ class Scheduling(RuleBasedStateMachine):
             assert self.cache[slot] == sequence.tokens[: sequence.computed]
             assert state.held[slot] == []
         for slot in set(self.cache) - set(state.running):
-            assert state.held[slot] == (self.cache[slot] if state.sharing else [])
+            held = state.held[slot] if state.sharing else []
+            assert state.held[slot] == held == self.cache[slot][: len(held)]
+            assert state.aligned or not state.sharing or held == self.cache[slot]
 
     @invariant()
     def the_tree_promises_only_what_streams_hold_or_will_hold(self) -> None:

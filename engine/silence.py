@@ -1,4 +1,4 @@
-"""What the silence of the decode process means: nothing yet, a stall, a hang. Pure."""
+"""What the silence of a process means: nothing yet, a stall, a hang. Pure."""
 
 from __future__ import annotations
 
