@@ -24,7 +24,7 @@ def _load_bindings() -> types.ModuleType:
         if spec is None or spec.submodule_search_locations is None:
             raise ModelError("llama-cpp-python is not installed: run `pip install llama-cpp-python==0.3.36`")
         package = types.ModuleType("llama_cpp")
-        package.__path__ = list(spec.submodule_search_locations)
+        package.__path__, package.__spec__ = list(spec.submodule_search_locations), spec
         sys.modules["llama_cpp"] = package
     return importlib.import_module("llama_cpp.llama_cpp")
 

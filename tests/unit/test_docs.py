@@ -40,7 +40,9 @@ DOCUMENTS = (
     "docs/decisions/001-command-line.md",
 )
 SCENARIOS = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
-TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+MEASURED = re.compile(r"<!-- engine-table -->.*<!-- /engine-table -->", re.DOTALL)
+"""Written by the benchmark, which speaks of its own options and of the peers'."""
+TEXTS = {name: MEASURED.sub("", (ROOT / name).read_text(encoding="utf-8")) for name in DOCUMENTS}
 PLACEHOLDERS = {"SCENARIO": "peak-traffic", "COMMAND": "run", "RUN": "last"}
 
 

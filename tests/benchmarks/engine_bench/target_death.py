@@ -69,6 +69,8 @@ class _Load:
     answers: list[Answer]
     health: list[tuple[int, int]]
     """(monotonic ns of the answer, status; 0: no answer)."""
+    asking: dict[int, int]
+    """Client -> monotonic ns at which the request began that it waits for."""
 
 
 def expected_s(options: Options) -> float:
@@ -126,7 +128,7 @@ def judge(measured: Measured) -> list[Row]:
         rows.append(for_information(NUMBER, "kill -9: clients that were not told", "; ".join(sorted(set(untold)))))
     what = "saturated for 20 minutes: restarts"
     if not measured.saturated_s:
-        return [*rows, not_run(NUMBER, what, str(_NONE), "give --long")]
+        return [*rows, not_run(NUMBER, what, str(_NONE), "it was not asked for")]
     met = _NONE.holds(measured.false_restarts)
     return [
         *rows,
@@ -154,11 +156,13 @@ def _every(what: str, bound: Bound, values: list[float]) -> Row:
 
 @contextlib.asynccontextmanager
 async def _loaded(server: Server, seed: int) -> AsyncIterator[_Load]:
-    load = _Load([], [])
+    load = _Load([], [], {})
 
     async def client(index: int) -> None:
         for ask in endless(seed * 100 + index, _PROMPT_WORDS, _ANSWER_TOKENS):
+            load.asking[index] = time.monotonic_ns()
             answer = await answer_to(server.address, ask, _ANSWER_S)
+            del load.asking[index]
             load.answers.append(answer)
             if not answer.ok:
                 await asyncio.sleep(_RETRY_S)
@@ -192,7 +196,7 @@ async def _kill(server: Server, index: int) -> Death:
         victim.kill()
         ready_s = await _serving_again(server, load, killed_ns)
         await asyncio.sleep(max(0.0, 1.1 - ready_s))
-        cut_ns = time.monotonic_ns()
+        cut_ns, asking = time.monotonic_ns(), dict(load.asking)
     told, untold = [], []
     for answer in load.answers:
         if answer.sent_ns < killed_ns < answer.end_ns < cut_ns:
@@ -200,8 +204,8 @@ async def _kill(server: Server, index: int) -> Death:
                 untold.append(answer.error)
             else:
                 told.append((answer.end_ns - killed_ns) / 1e9)
-    silent = _CLIENTS - len(told) - len(untold)
-    untold += ["nothing at all"] * max(0, silent)
+    # A client that was between two requests when the signal came has nothing to be told.
+    untold += ["nothing at all"] * sum(begun_ns < killed_ns for begun_ns in asking.values())
     down_ns = next((stamp for stamp, status in load.health if stamp > killed_ns and status != 200), 0)
     not_ready_s = (down_ns - killed_ns) / 1e9 if down_ns else float("inf")
     return Death(_CLIENTS, told, untold, not_ready_s, ready_s)
