@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from engine_fixtures import Running, eventually, needs_model, running
+from engine_fixtures import Answering, Running, eventually, needs_model, running
 
 from engine.config import DEMO_MODEL, EngineConfig
 from engine.errors import StartError
@@ -32,7 +32,7 @@ async def read_stream(engine: Running, **more: object) -> list[str]:
         return [line.removeprefix("data: ") async for line in response.aiter_lines() if line]
 
 
-async def all_running(engine: Running, count: int) -> None:
+async def all_running(engine: Answering, count: int) -> None:
     async def check() -> bool:
         return await engine.metric("seatrial_requests_running") >= count
 
@@ -254,7 +254,7 @@ async def test_sigterm_drains_and_exits_with_code_zero(tmp_path: Path) -> None:
     )
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            engine = Running(None, client, [])  # type: ignore[arg-type]
+            engine = Answering(f"http://127.0.0.1:{port}", client)
             await eventually(engine.healthy, "ready")
             asked = asyncio.create_task(engine.chat(max_tokens=300, ignore_eos=True))
             await all_running(engine, 1)

@@ -41,7 +41,7 @@ def allowed(matcher: Matcher, vocab: Vocabulary) -> list[int]:
     return [int(token) for token in np.flatnonzero(logits == 0.0)]
 
 
-def walk(constraints: Constraints, vocab: Vocabulary, constraint: Constraint, seed: int, limit: int = 400) -> str:
+def walk(constraints: Constraints, vocab: Vocabulary, constraint: Constraint, seed: int, limit: int = 4000) -> str:
     """A text of random tokens that the constraint allows, to its end; after 30 tokens it tends to an end."""
     chance = random.Random(seed)
     written = b""
