@@ -23,8 +23,12 @@ class Outcome(StrEnum):
     UNSENT = "unsent"  # never written: the run ended or the harness failed first
 
 
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """The record of one request; the latencies of DESIGN.md are all derived from it."""
+class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The record of one request; the latencies of DESIGN.md are all derived from it.
+
+    `due_ns` is when it really was due: for a request that follows another that depends on when the other ended. With
+    more than one attempt, `sent_ns` is of the first and all else of the last.
+    """
 
     index: int
     due_ns: int
@@ -43,6 +47,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     retry_after_s: float | None = None
     worker: int = 0
+    attempts: int = 1
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):

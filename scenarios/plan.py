@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import random
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import accumulate
+from typing import overload
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from scenarios.arrivals import NANO, due_times_ns, uniforms
+from scenarios.arrivals import NANO, Ints, due_times_ns, uniforms
 from scenarios.definition import Drift, Scenario
 from scenarios.errors import DefinitionErrors, Mistake
 from scenarios.metrics import ODD_PROFILE
@@ -25,12 +26,44 @@ from scenarios.workload import SAFETY_PROFILE, odd_request, safety_task, task_re
 _ARRIVALS, _MIX, _ERA = range(3)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The requests in due order, and the SHA-256 of them all as hex (screens and reports show the first 16 digits)."""
+class Plan(Sequence[PlannedRequest]):
+    """The requests in due order, each made when it is asked for, always the same: a plan of a million fits in memory.
 
-    requests: tuple[PlannedRequest, ...]
-    hash: str
+    `due_ns`: when each is due by the plan, ns from the start, ascending. `root`: the index of the first request of the
+    chain that a request belongs to (its session, or its user in a closed loop), its own where it follows nobody.
+    """
+
+    def __init__(self, due_ns: Ints, root: Ints, make: Callable[[int], PlannedRequest]) -> None:
+        self.due_ns = due_ns
+        self.root = root
+        self._make = make
+
+    @classmethod
+    def of(cls, requests: Sequence[PlannedRequest]) -> Plan:
+        """The plan of requests that exist already, numbered from 0 in due order."""
+        root = np.arange(len(requests), dtype=np.int64)
+        for request in requests:
+            if request.after is not None:
+                root[request.index] = root[request.after]
+        due_ns = np.fromiter((request.due_ns for request in requests), np.int64, len(requests))
+        return cls(due_ns, root, requests.__getitem__)
+
+    def __len__(self) -> int:
+        return len(self.due_ns)
+
+    @overload
+    def __getitem__(self, at: int) -> PlannedRequest: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[PlannedRequest, ...]: ...
+    def __getitem__(self, at: int | slice) -> PlannedRequest | tuple[PlannedRequest, ...]:
+        if isinstance(at, slice):
+            return tuple(self._make(index) for index in range(*at.indices(len(self))))
+        return self._make(range(len(self))[at])
+
+    @cached_property
+    def hash(self) -> str:
+        """The SHA-256 of them all as hex (screens show the first 16 digits); it makes every request once."""
+        return plan_hash(self)
 
 
 def make_plan(scenario: Scenario, seed: int, model: str | None = None) -> Plan:
@@ -41,26 +74,28 @@ def make_plan(scenario: Scenario, seed: int, model: str | None = None) -> Plan:
     """
     if seed < 0:
         raise DefinitionErrors((Mistake("--seed", 0, f"{seed} is negative", "give a whole number from 0 up"),))
-    due = due_times_ns(scenario.arrivals, _bits(seed, _ARRIVALS)).tolist()
-    if not due:
+    due_ns = due_times_ns(scenario.arrivals, _bits(seed, _ARRIVALS))
+    count = len(due_ns)
+    if not count:
         what = f"not one request comes due in {scenario.arrivals.duration_s:g} s"
         raise DefinitionErrors((Mistake(scenario.name, 0, what, "raise --rate or --duration"),))
-    profiles = _profiles(scenario, seed, len(due))
-    chances = uniforms(_bits(seed, _ERA), len(due)).tolist()
-    odd = odd_order(seed, profiles.count(ODD_PROFILE))
-    odd_at = iter(odd)
-    requests = []
-    for index, (due_ns, profile, chance) in enumerate(zip(due, profiles, chances, strict=True)):
+    names, profile = _profiles(scenario, seed, count)
+    chance = uniforms(_bits(seed, _ERA), count)
+    probe = np.cumsum(profile == (names.index(ODD_PROFILE) if ODD_PROFILE in names else -1)) - 1
+    odd = odd_order(seed, int(probe[-1]) + 1)
+    timeout_s = scenario.timeout_s
+
+    def make(index: int) -> PlannedRequest:
         rng = random.Random(f"seatrial {seed} {index}")
-        if profile == ODD_PROFILE:
-            request = odd_request(index, due_ns, next(odd_at), rng, model=model, timeout_s=scenario.timeout_s)
-        else:
-            late = chance < era_b_share(scenario.workload.drift, due_ns / NANO, scenario.arrivals.duration_s)
-            era = Era.B if late and profile != SAFETY_PROFILE else Era.A
-            task = safety_task(rng) if profile == SAFETY_PROFILE else PROFILES[profile].sample(rng, era)
-            request = task_request(index, due_ns, profile, task, era, model=model, timeout_s=scenario.timeout_s)
-        requests.append(request)
-    return Plan(tuple(requests), plan_hash(requests))
+        name, due = names[profile[index]], int(due_ns[index])
+        if name == ODD_PROFILE:
+            return odd_request(index, due, odd[probe[index]], rng, model=model, timeout_s=timeout_s)
+        late = chance[index] < era_b_share(scenario.workload.drift, due / NANO, scenario.arrivals.duration_s)
+        era = Era.B if late and name != SAFETY_PROFILE else Era.A
+        task = safety_task(rng) if name == SAFETY_PROFILE else PROFILES[name].sample(rng, era)
+        return task_request(index, due, name, task, era, model=model, timeout_s=timeout_s)
+
+    return Plan(due_ns, np.arange(count, dtype=np.int64), make)
 
 
 def plan_hash(requests: Sequence[PlannedRequest]) -> str:
@@ -96,16 +131,13 @@ def _bits(seed: int, stream: int) -> np.random.PCG64:
     return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream,)))
 
 
-def _profiles(scenario: Scenario, seed: int, count: int) -> list[str]:
-    """The profile of each request, drawn by weight after the safety share is taken off."""
+def _profiles(scenario: Scenario, seed: int, count: int) -> tuple[list[str], npt.NDArray[np.int16]]:
+    """Names of profiles, and for each request the place of its own, by weight after the safety share is taken off."""
     share = scenario.workload.safety_share
     total = sum(weight for _, weight in scenario.workload.mix)
     names = [SAFETY_PROFILE, *(name for name, _ in scenario.workload.mix)]
     weights = (share, *(weight / total * (1 - share) for _, weight in scenario.workload.mix))
-    return _drawn(names, weights, uniforms(_bits(seed, _MIX), count).tolist())
-
-
-def _drawn(names: Sequence[str], weights: Iterable[float], chances: Iterable[float]) -> list[str]:
     edges = list(accumulate(weights))
     last = max(i for i, edge in enumerate(edges) if i == 0 or edge > edges[i - 1])  # rounding may leave a gap below 1
-    return [names[min(bisect_right(edges, chance), last)] for chance in chances]
+    chances = uniforms(_bits(seed, _MIX), count)
+    return names, np.minimum(np.searchsorted(edges, chances, side="right"), last).astype(np.int16)

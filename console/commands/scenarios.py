@@ -118,7 +118,7 @@ def _show(args: argparse.Namespace) -> int:
 
     scenario = override(find_scenario(args.scenario), rate=args.rate, duration_s=args.duration)
     plan = make_plan(scenario, args.seed)
-    due_s = [request.due_ns / 1e9 for request in plan.requests]
+    due_s = [request.due_ns / 1e9 for request in plan]
     facts = outline(scenario, args.seed, plan.hash, due_s)
     if args.json:
         terminal.emit_json(to_json(facts))

@@ -127,20 +127,20 @@ class Trial:
         self._emit("phase.prepare", f"starting: {self._target.describe}", None)
         await self._target.start()
         plan = await asyncio.to_thread(make_plan, self._scenario, self._options.seed, self._target.wire_model)
-        self._journal.add_plan(plan.requests)
+        self._journal.add_plan(plan)
         self._save_info(plan_hash=plan.hash, model=self._target.model)
-        self._live = LiveRun(plan.requests, self._scenario.slo)
+        self._live = LiveRun(plan, self._scenario.slo)
         self._drift = _drift_monitor(self._scenario, plan)
         await self._instrument.preflight()
         key = os.environ.get(self._options.api_key_env or "", "")
-        pool = LoadPool(plan.requests, self._target.base_url, key, self._options.workers)
+        pool = LoadPool(plan, self._target.base_url, key, self._options.workers)
         try:
             await pool.prepare()
             self._instrument.watch(pool)
             self._t0_ns = time.monotonic_ns() + int(LEAD_S * NS)
             pool.start(self._t0_ns)
             self._phase = "running"
-            self._emit("phase.run", f"{len(plan.requests)} requests, plan {plan.hash[:16]}", None, at_s=0.0)
+            self._emit("phase.run", f"{len(plan)} requests, plan {plan.hash[:16]}", None, at_s=0.0)
             await _beside(self._receive(pool, plan), self._faults.follow(self._scenario.faults), self._obey_stop(pool))
         finally:
             await pool.close()
@@ -152,7 +152,7 @@ class Trial:
             self._live.sent, self._live.in_flight = batch.totals.sent, batch.totals.in_flight
             self._journal.add_observations(batch.observations)
             for observation in batch.observations:
-                request = plan.requests[observation.index]
+                request = plan[observation.index]
                 judged, findings = judge_content(request, observation)
                 self._live.fold(observation, judged, findings)
                 if observation.outcome is not Outcome.UNSENT:
@@ -232,7 +232,7 @@ class Trial:
 def _drift_monitor(scenario: Scenario, plan: Plan) -> DriftMonitor:
     drift = scenario.workload.drift
     start_s = None if drift is None else drift.start * scenario.arrivals.duration_s
-    return DriftMonitor(sum(request.profile != ODD_PROFILE for request in plan.requests), start_s)
+    return DriftMonitor(sum(request.profile != ODD_PROFILE for request in plan), start_s)
 
 
 async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:
