@@ -34,8 +34,12 @@ def make_launcher(args: argparse.Namespace, directory: Path, target: str | None,
         ("--model", model),
         ("--rate", args.rate),
         ("--duration", args.duration),
+        ("--proxy", args.proxy),
+        ("--ca-file", args.ca_file),
+        *(("--header", line) for line in args.header),
     ):
         forwarded += [] if value is None else [option, str(value)]
+    forwarded += ["--insecure"] if args.insecure else []
     forwarded += ["--yes"] if target is not None else []
     forwarded += ["--i-own-this-target"] if args.i_own_this_target else []
 

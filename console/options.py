@@ -102,7 +102,9 @@ def add_trial_options(parser: argparse.ArgumentParser, prefix: str = "") -> None
         group.add_argument(f"--{name}", dest=prefix + name.replace("-", "_"), **settings)  # type: ignore[arg-type]
 
     add(
-        "target", metavar="URL", help="an OpenAI-compatible endpoint, with or without /v1 (default: the engine in here)"
+        "target",
+        metavar="URL",
+        help="an OpenAI-compatible endpoint, with or without /v1, or unix:PATH (default: the engine in here)",
     )
     add("model", metavar="PATH|hf:ORG/REPO:FILE", help="a GGUF file for the engine (default: the demo model)")
     add("seed", type=whole(0, 2**63 - 1), default=1, metavar="N", help="same scenario and seed, same plan (default: 1)")
@@ -115,6 +117,16 @@ def add_trial_options(parser: argparse.ArgumentParser, prefix: str = "") -> None
     add("duration", type=seconds, metavar="T", help="override the scenario's duration, such as 90s or 3m")
     add("workers", type=whole(1, 64), default=1, metavar="N", help="load worker processes (default: 1)")
     add("api-key-file", type=Path, metavar="FILE", help="file with the target's key (else $SEATRIAL_API_KEY)")
+    add(
+        "header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="a header of every request to the target; a VALUE of env:VARIABLE is never written down",
+    )
+    add("proxy", metavar="URL", help="an HTTP proxy before the target, such as http://localhost:3128")
+    add("ca-file", type=Path, metavar="FILE", help="PEM certificates to trust beside the system's own")
+    add("insecure", action="store_true", help="take any certificate of the target's (tests only)")
     add("i-own-this-target", action="store_true", help="allow faults against a target other than this machine")
     add("yes", action="store_true", help="do not ask before sending load to a target other than this machine")
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from console.errors import UsageError
 from console.hub import resolve_model
-from console.target import confirm, key_env, load_key, read_target
+from console.target import confirm, key_env, load_key, read_road, read_target
 from scenarios.runs import journal_path, new_run_id, runs_dir
 
 if TYPE_CHECKING:
+    from scenarios.address import Road
     from scenarios.definition import Scenario
     from scenarios.runner import RunOptions
 
@@ -23,8 +24,8 @@ def find(args: argparse.Namespace, name: str) -> Scenario:
     return override(find_scenario(name), rate=args.rate, duration_s=args.duration)
 
 
-def settle(args: argparse.Namespace, scenario: Scenario | None) -> tuple[str | None, Path | None]:
-    """Target and model of the options: read, confirmed, fetched; `scenario` None when it is chosen later.
+def settle(args: argparse.Namespace, scenario: Scenario | None) -> tuple[str | None, Road, Path | None]:
+    """Target, road to it, and model of the options: read, confirmed, fetched; `scenario` None: it is chosen later.
 
     Raises:
         UsageError, DownloadError
@@ -32,11 +33,12 @@ def settle(args: argparse.Namespace, scenario: Scenario | None) -> tuple[str | N
     if args.target is not None and args.model is not None:
         raise UsageError("--model is for the engine in here and --target for one elsewhere; give one of them")
     load_key(args.api_key_file)
+    road = read_road(args)
     if args.target is None:
-        return None, resolve_model(args.model)
+        return None, road, resolve_model(args.model)
     target = read_target(args.target)
     confirm(args, target, scenario)
-    return target, None
+    return target, road, None
 
 
 def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | None) -> RunOptions:
@@ -47,7 +49,7 @@ def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | Non
     """
     from scenarios.runner import RunOptions
 
-    target, model = settle(args, scenario)
+    target, road, model = settle(args, scenario)
     directory = writable_runs_dir(args.runs_dir)
     run_id = run_id or new_run_id()
     if journal_path(directory, run_id).exists():
@@ -58,6 +60,7 @@ def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | Non
         runs_dir=directory,
         run_id=run_id,
         target=target,
+        road=road,
         model=model,
         workers=args.workers,
         api_key_env=key_env(target),

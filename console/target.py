@@ -6,41 +6,46 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from console import terminal
 from console.errors import UsageError
 from scenarios.definition import Scenario
 from scenarios.errors import TargetError
-from scenarios.sanitise import view
+
+if TYPE_CHECKING:
+    from scenarios.address import Road
 
 API_KEY_ENV = "SEATRIAL_API_KEY"
 
 
 def read_target(text: str) -> str:
-    """The base URL without /v1 of a target as a person writes it.
+    """The base URL without /v1 of a target as a person writes it. Raises UsageError."""
+    from scenarios.address import read_address
 
-    Raises:
-        UsageError: no http(s) URL, a bad port, a user or password in it, a query or fragment.
-    """
-    from scenarios.runner.target import normalise_url
-
-    shown = view(text, 200)
     try:
-        parts = urlsplit(text if "//" in text else f"http://{text}")
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"--target {shown}: {error}; write it like http://localhost:8000") from error
-    if "@" in parts.netloc:
-        raise UsageError(f"--target: a URL must not carry a user or password; set {API_KEY_ENV} or use --api-key-file")
-    if not text.isascii() or any(c.isspace() or not c.isprintable() for c in text):
-        raise UsageError(f"--target {shown}: a URL holds printable ASCII only; write it like http://localhost:8000")
-    if parts.query or parts.fragment or port == 0:
-        raise UsageError(f"--target {shown}: only scheme, host, port and path belong here; write http://localhost:8000")
-    try:
-        return normalise_url(text)
+        return read_address(text).url
     except TargetError as error:
-        raise UsageError(f"--target: {error}; write it like http://localhost:8000") from error
+        raise UsageError(f"--target: {error}") from error
+
+
+def read_road(args: argparse.Namespace) -> Road:
+    """What --proxy, --header, --ca-file and --insecure say. Raises UsageError."""
+    from scenarios.address import Road, read_proxy
+
+    if args.target is None and (args.proxy or args.header or args.ca_file or args.insecure):
+        raise UsageError("--proxy, --header, --ca-file and --insecure belong to a --target")
+    try:
+        proxy = read_proxy(args.proxy).url if args.proxy else ""
+    except TargetError as error:
+        raise UsageError(f"--proxy: {error}") from error
+    headers = []
+    for line in args.header:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise UsageError('--header takes "Name: value", or "Name: env:VARIABLE" for a value that is a secret')
+        headers.append((name.strip(), value.strip()))
+    return Road(proxy, tuple(headers), str(args.ca_file.absolute()) if args.ca_file else "", not args.insecure)
 
 
 def load_key(path: Path | None) -> None:
@@ -71,9 +76,9 @@ def confirm(args: argparse.Namespace, target: str, scenario: Scenario | None) ->
     Raises:
         UsageError: declined, not confirmed, or faults against a target that is not the user's own.
     """
-    from scenarios.runner.target import is_loopback
+    from scenarios.address import read_address
 
-    if is_loopback(target):
+    if all(read_address(url).is_loopback for url in (target, args.proxy) if url):
         return
     if scenario is not None and scenario.faults and not args.i_own_this_target:
         kinds = ", ".join(sorted({fault.kind for fault in scenario.faults}))

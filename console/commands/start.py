@@ -26,7 +26,7 @@ def handle(args: argparse.Namespace) -> int:
     from console.prepare import find, settle, writable_runs_dir
 
     scenario = None if trial.start is None else find(trial, trial.start)
-    target, model = settle(trial, scenario)
+    target, _, model = settle(trial, scenario)
     directory = writable_runs_dir(trial.runs_dir)
     launch = make_launcher(trial, directory, target, model)
     journal = None if trial.start is None else launch(trial.start)

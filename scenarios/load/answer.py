@@ -12,6 +12,7 @@ The outcome, first match wins:
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 
@@ -65,15 +66,15 @@ class Reading:
     """
 
     __slots__ = (
-        "_answer_ns", "_breach", "_error", "_event_ns", "_exchange", "_finish", "_first_ns", "_next", "_secret",
+        "_answer_ns", "_breach", "_error", "_event_ns", "_exchange", "_finish", "_first_ns", "_next", "_secrets",
         "_t0_ns", "_texts", "_usage", "_worker",
     )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, t0_ns: int, worker: int, secret: str = "") -> None:
+    def __init__(self, exchange: Exchange, t0_ns: int, worker: int, secrets: Sequence[str] = ()) -> None:
         self._exchange = exchange
         self._t0_ns = t0_ns
         self._worker = worker
-        self._secret = secret if len(secret) >= 8 else ""  # a server may echo the key; a shorter one is no secret
+        self._secrets = [one for one in secrets if len(one) >= 8]  # a server may echo a key; a shorter one is no secret
         self._next = 0
         self._texts: list[str] = []
         self._event_ns: list[int] = []
@@ -190,9 +191,9 @@ class Reading:
                 self._breach = self._breach or "content type 'text/event-stream' instead of application/json"
         outcome, error = self._outcome()
         answer = "".join(self._texts)
-        if self._secret:
-            answer = answer.replace(self._secret, "[api key]")
-            error = error.replace(self._secret, "[api key]")
+        for secret in self._secrets:
+            answer = answer.replace(secret, "[api key]")
+            error = error.replace(secret, "[api key]")
         sent_ns = exchange.sent_ns
         return Observation(
             index=exchange.job.index,

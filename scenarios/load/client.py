@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from scenarios.load.connection import Connection
+from scenarios.load.dial import Dialer
 from scenarios.load.exchange import Ending, Exchange, Job
 from scenarios.load.lag import LagHistogram
 from scenarios.load.target import Target
@@ -39,7 +40,7 @@ class Client:
         self.send_lag = LagHistogram()
         self._loop = asyncio.get_running_loop()
         self._target = target
-        self._addresses = list(target.addresses)
+        self._dialer = Dialer(target)
         self._limit = connections
         self._on_sent = on_sent
         self._on_end = on_end
@@ -153,25 +154,15 @@ class Client:
                 self._write(connection, exchange)
 
     async def _open_one(self) -> Connection:
-        """Try the target's addresses in order, the one that last worked first. Raises OSError of the last one tried."""
-        failure: OSError | None = None
-        for address in list(self._addresses):
-            try:
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self),
-                    address,
-                    self._target.port,
-                    ssl=self._target.tls,
-                    server_hostname=self._target.host if self._target.tls else None,
-                )
-            except OSError as error:
-                failure = error
-                continue
-            if address != self._addresses[0]:
-                self._addresses.remove(address)
-                self._addresses.insert(0, address)
-            return connection
-        raise failure or OSError(errno.EHOSTUNREACH, "no address")
+        """A connection to the target, its TLS agreed on. Raises OSError."""
+        tls = self._target.tls
+        _, connection = await self._loop.create_connection(
+            lambda: Connection(self),
+            sock=await self._dialer.dial(),
+            ssl=tls,
+            server_hostname=self._target.address.host if tls else None,
+        )
+        return connection
 
     # ---- what connections report
 

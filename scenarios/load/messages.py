@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
+from scenarios.address import Road
 from scenarios.load.lag import LagCounts
 from scenarios.observation import Observation
 from scenarios.request import PlannedRequest
@@ -25,6 +26,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
 
     worker: int
     base_url: str
+    road: Road
     api_key_env: str
     connections: int
 

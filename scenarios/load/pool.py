@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from scenarios.address import DIRECT, Road
 from scenarios.errors import HarnessError
 from scenarios.load.lag import LagHistogram
 from scenarios.load.messages import Progress, Start
@@ -51,6 +52,7 @@ class LoadPool:
         api_key: str = "",
         workers: int = 1,
         connections: int = 4096,
+        road: Road = DIRECT,
     ) -> None:
         """`connections` is the bound for each worker; beyond it requests wait, which counts as send lag."""
         if workers < 1 or connections < 1:
@@ -60,6 +62,7 @@ class LoadPool:
         self.deaths: list[str] = []
         self._base_url = base_url
         self._api_key = api_key
+        self._road = road
         self._planned = len(requests)
         self._sent = 0
         self._done = 0
@@ -87,10 +90,12 @@ class LoadPool:
 
     async def prepare(self) -> None:
         """Start the workers and hand them the plan. Raises TargetError, or HarnessError when one fails."""
-        await asyncio.to_thread(parse_target, self._base_url, self._api_key)
+        await asyncio.to_thread(parse_target, self._base_url, self._api_key, self._road)
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
-                await asyncio.gather(*(worker.prepare(self._base_url, self._api_key) for worker in self._workers))
+                await asyncio.gather(
+                    *(worker.prepare(self._base_url, self._road, self._api_key) for worker in self._workers)
+                )
         except TimeoutError as error:
             raise HarnessError(f"the load workers were not ready within {_START_TIMEOUT_S:g} s") from error
 

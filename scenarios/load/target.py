@@ -1,81 +1,117 @@
-"""The address under load, and a planned request as the bytes that go to it."""
+"""The address under load, ready for use: resolved, its certificates loaded, and a planned request as its bytes."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
+from scenarios.address import DIRECT, Address, Road, read_address, read_proxy
 from scenarios.errors import TargetError
 from scenarios.request import PlannedRequest
 
-_UNSAFE_IN_PATH = re.compile(r"[^!-~]")  # anything but visible ASCII would break or smuggle a request line
+_UNSAFE_IN_PATH = re.compile(r"[^!-~]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FROM_ENVIRONMENT = "env:"
+
+Peer = tuple[str, int] | str  # host and port of an IP socket, path of a Unix one
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A base URL taken apart. `prefix` is its path without the final /v1, which the plan's paths carry."""
+    """Where connections go and what every request carries. Headers and key may be secret."""
 
-    host: str
-    port: int
+    address: Address
     tls: ssl.SSLContext | None
-    prefix: str
-    addresses: tuple[str, ...]  # resolved once, so that no request waits for a resolver
+    peers: tuple[Peer, ...]  # resolved once, so that no request waits for a resolver; the proxy's where there is one
+    proxied: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     api_key: str = field(default="", repr=False)
 
     @property
-    def authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+    def secrets(self) -> tuple[str, ...]:
+        """What must not appear in a journal, should the server echo it."""
+        return tuple(filter(None, (self.api_key, *(value for _, value in self.headers))))
 
 
-def parse_target(base_url: str, api_key: str = "") -> Target:
-    """A Target for http(s)://host[:port][/prefix][/v1]; blocks on the resolver. Raises TargetError."""
-    parts = urlsplit(base_url)
+def parse_target(base_url: str, api_key: str = "", road: Road = DIRECT) -> Target:
+    """A Target for a URL as `read_address` takes it; blocks on the resolver and reads files. Raises TargetError."""
+    address = read_address(base_url)
+    key = api_key.strip()
+    if _UNSAFE_IN_PATH.search(key):
+        raise TargetError("the API key holds characters that cannot go into a request")
+    headers = tuple((_header_name(name), _header_value(name, value)) for name, value in road.headers)
+    tls = _trust(road) if address.scheme == "https" else None
+    if address.socket:
+        if road.proxy:
+            raise TargetError("a Unix socket is not reached through a proxy; leave one of them out")
+        return Target(address, tls, (address.socket,), False, headers, key)
+    via = read_proxy(road.proxy) if road.proxy else address
     try:
-        port = parts.port
-    except ValueError as error:
-        raise TargetError(f"target {base_url!r}: {error}; give a port from 1 to 65535") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise TargetError(f"target {base_url!r} is no http:// or https:// URL with a host")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise TargetError("a target URL takes no user, query or fragment; give the key through the environment")
-    if _UNSAFE_IN_PATH.search(parts.path) or _UNSAFE_IN_PATH.search(api_key.strip()):
-        raise TargetError("the target's path or API key holds characters that cannot go into a request")
-    tls = ssl.create_default_context() if parts.scheme == "https" else None
-    port = port or (443 if tls else 80)
-    try:
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(via.host, via.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise TargetError(f"target host {parts.hostname!r} cannot be resolved: {error}") from error
-    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
-    prefix = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
-    return Target(parts.hostname, port, tls, prefix, addresses, api_key.strip())
+        raise TargetError(f"target host {via.host!r} cannot be resolved: {error}") from error
+    peers = tuple(dict.fromkeys((str(entry[4][0]), via.port) for entry in found))
+    return Target(address, tls, peers, bool(road.proxy), headers, key)
 
 
-def wire_bytes(request: PlannedRequest, target: Target) -> bytes:
+def _trust(road: Road) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if road.ca_file:
+        try:
+            context.load_verify_locations(road.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise TargetError(f"{road.ca_file} holds no certificates that can be read ({error}); give PEM") from error
+    if not road.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name) or name.lower() in ("content-length", "transfer-encoding", "connection"):
+        raise TargetError(f"header {name!r} cannot be set for every request")
+    return name
+
+
+def _header_value(name: str, value: str) -> str:
+    if value.startswith(_FROM_ENVIRONMENT):
+        variable = value.removeprefix(_FROM_ENVIRONMENT)
+        if variable not in os.environ:
+            raise TargetError(f"header {name} takes its value from ${variable}, which is not set")
+        value = os.environ[variable]
+    if not value.isprintable():
+        raise TargetError(f"the value of header {name} holds characters that cannot go into a request")
+    return value
+
+
+def wire_bytes(request: PlannedRequest, target: Target, api_key: str | None = None) -> bytes:
     """The request exactly as it is written. Raises ValueError where a path or header cannot be sent; use `raw` there.
 
-    A header of the plan replaces the default of the same name, Host and Authorization included.
+    A header of the road replaces the default of the same name, one of the plan replaces both, Host and Authorization
+    included. `api_key` stands in for the target's own.
     """
     if request.raw:
         return request.raw
-    path = target.prefix + request.path
+    address = target.address
+    path = address.prefix + request.path
     if _UNSAFE_IN_PATH.search(path) or not path.startswith("/"):
         raise ValueError(f"path {request.path!r} cannot be sent as it is; use raw bytes for that")
+    if target.proxied and target.tls is None:
+        path = f"http://{address.authority}{path}"
     headers = {
-        "host": ("Host", target.authority),
+        "host": ("Host", address.authority),
         "user-agent": ("User-Agent", "seatrial"),
         "accept": ("Accept", "text/event-stream" if request.stream else "application/json"),
     }
     if request.body or request.method not in ("GET", "HEAD"):
         headers["content-type"] = ("Content-Type", "application/json")
         headers["content-length"] = ("Content-Length", str(len(request.body)))
-    if target.api_key:
-        headers["authorization"] = ("Authorization", f"Bearer {target.api_key}")
+    if key := target.api_key if api_key is None else api_key:
+        headers["authorization"] = ("Authorization", f"Bearer {key}")
+    headers |= {name.lower(): (name, value) for name, value in target.headers}
     own: list[tuple[str, str]] = []
     for name, value in request.headers:
         if not _TOKEN.fullmatch(name) or "\r" in value or "\n" in value or "\0" in value:

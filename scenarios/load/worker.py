@@ -111,7 +111,7 @@ class Worker:
         self._number = setup.worker
         self._connections = min(setup.connections, _raise_file_limit() - 64)
         try:
-            self._target = parse_target(setup.base_url, os.environ.pop(setup.api_key_env, ""))
+            self._target = parse_target(setup.base_url, os.environ.pop(setup.api_key_env, ""), setup.road)
         except TargetError as error:
             self.channel.send(Ready(str(error)))
 
@@ -166,7 +166,7 @@ class Worker:
 
     def _note_end(self, exchange: Exchange) -> None:
         reading = Reading(
-            exchange, self._t0_ns or exchange.end_ns, self._number, self._target.api_key if self._target else ""
+            exchange, self._t0_ns or exchange.end_ns, self._number, self._target.secrets if self._target else ()
         )
         self._readings.append(reading)
         if len(self._readings) == 1:

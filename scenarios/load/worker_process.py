@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from scenarios.address import Road
 from scenarios.errors import HarnessError, TargetError
 from scenarios.load.messages import (
     Channel,
@@ -70,7 +71,7 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
-    async def prepare(self, base_url: str, api_key: str) -> None:
+    async def prepare(self, base_url: str, road: Road, api_key: str) -> None:
         ours, theirs = socket.socketpair()
         try:
             await self._spawn(theirs.fileno(), api_key)
@@ -80,7 +81,7 @@ class WorkerProcess:
         finally:
             theirs.close()
         await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=ours)
-        self.send(Setup(self._number, base_url, _KEY_ENV, self._connections))
+        self.send(Setup(self._number, base_url, road, _KEY_ENV, self._connections))
         await self._send_plan()
         try:
             problem = await self._ready

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from scenarios.address import DIRECT, Road
 from scenarios.definition import Scenario
 
 
@@ -17,6 +18,7 @@ class RunOptions:
     runs_dir: Path
     run_id: str
     target: str | None = None
+    road: Road = DIRECT
     model: Path | None = None
     workers: int = 1
     api_key_env: str | None = None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import re
 from collections.abc import Callable
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -17,6 +15,7 @@ from engine.errors import EngineError
 from engine.resolve import resolve
 from engine.supervisor import EngineEvent, EngineState, EngineSupervisor
 from engine.telemetry import ProcessMonitor
+from scenarios.address import DIRECT, Road, read_address
 from scenarios.errors import TargetError
 from scenarios.load.target import parse_target
 from scenarios.runner.options import RunOptions
@@ -32,6 +31,7 @@ class Target(Protocol):
     """Where requests go. `describe` is shown to people, `model` is what the target says it serves."""
 
     base_url: str
+    road: Road
     describe: str
     model: str
     wire_model: str | None  # the name requests must carry; None where it may be left out
@@ -55,6 +55,7 @@ class EmbeddedTarget:
     """The embedded engine, supervised: started with the run, restarted when it dies, stopped at the end."""
 
     owned = True
+    road = DIRECT
     wire_model: str | None = None
 
     def __init__(self, options: RunOptions, on_event: Callable[[EngineEvent], None]) -> None:
@@ -150,7 +151,8 @@ class RemoteTarget:
     owned = False
 
     def __init__(self, options: RunOptions) -> None:
-        self.base_url = normalise_url(options.target or "")
+        self.base_url = read_address(options.target or "").url
+        self.road = options.road
         self.describe = self.base_url
         self.model = "unknown"
         self.wire_model: str | None = None
@@ -158,19 +160,27 @@ class RemoteTarget:
         self._key = os.environ.get(options.api_key_env, "") if options.api_key_env else ""
 
     async def start(self) -> None:
-        """Ask for the model list, by the road that the load will take: no proxy, the system's own certificates.
+        """Ask for the model list, by the road that the load will take.
 
         Raises:
             TargetError: URL or key cannot be used, nothing answers there, or it refuses the key.
         """
-        target = await asyncio.to_thread(parse_target, self.base_url, self._key)
+        target = await asyncio.to_thread(parse_target, self.base_url, self._key, self.road)
+        address = target.address
         headers = {"Authorization": f"Bearer {target.api_key}"} if target.api_key else {}
+        headers |= dict(target.headers)
+        transport = httpx.AsyncHTTPTransport(
+            verify=target.tls or True,
+            proxy=httpx.Proxy(self.road.proxy) if self.road.proxy else None,
+            uds=address.socket or None,
+            trust_env=False,
+        )
         try:
             async with (
                 asyncio.timeout(_PROBE_TIMEOUT_S),
-                httpx.AsyncClient(timeout=None, headers=headers, verify=target.tls or True, trust_env=False) as http,
+                httpx.AsyncClient(timeout=None, headers=headers, transport=transport) as http,
             ):
-                answer = await http.get(f"{self.base_url}/v1/models")
+                answer = await http.get(f"{address.scheme}://{address.authority}{address.prefix}/v1/models")
         except (httpx.HTTPError, TimeoutError) as error:
             raise TargetError(
                 f"nothing answers at {self.base_url} ({type(error).__name__}); is the server started?"
@@ -195,31 +205,6 @@ class RemoteTarget:
 
     async def stop(self) -> None:
         """Nothing of it is ours to stop."""
-
-
-def normalise_url(url: str) -> str:
-    """`http://host:port` of a target given with or without a trailing slash or /v1.
-
-    Raises:
-        TargetError: not an http(s) URL, or one that carries a user name or password.
-    """
-    parts = urlsplit(url if "//" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise TargetError(f"{url!r} is no http:// or https:// address")
-    if parts.username or parts.password:
-        raise TargetError("a target's URL must not carry a user or password; set SEATRIAL_API_KEY")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}"
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the target is this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _first_model(answer: httpx.Response) -> str | None:

@@ -56,10 +56,16 @@ Script = Callable[[Turn], Awaitable[bool | None]]  # True: keep the connection f
 
 
 class ScriptedServer:
-    """Listens on loopback; the last part of the request's path picks the script. Use with `async with`."""
+    """Listens on loopback, or on a Unix socket at `path`; the last part of the request's path picks the script.
 
-    def __init__(self, scripts: Mapping[str, Script] | Script, tls: ssl.SSLContext | None = None) -> None:
+    Use with `async with`.
+    """
+
+    def __init__(
+        self, scripts: Mapping[str, Script] | Script, tls: ssl.SSLContext | None = None, path: str | None = None
+    ) -> None:
         self._tls = tls
+        self._path = path
         self._scripts = scripts
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,9 +80,12 @@ class ScriptedServer:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", 0, limit=1 << 24, backlog=1024, ssl=self._tls
-        )
+        if self._path is not None:
+            self._server = await asyncio.start_unix_server(self._accept, self._path, limit=1 << 24, backlog=1024)
+        else:
+            self._server = await asyncio.start_server(
+                self._accept, "127.0.0.1", 0, limit=1 << 24, backlog=1024, ssl=self._tls
+            )
         return self
 
     async def __aexit__(

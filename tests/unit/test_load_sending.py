@@ -174,7 +174,6 @@ def test_a_path_that_cannot_be_sent_is_refused(path: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "127.0.0.1:80",
         "ftp://127.0.0.1",
         "http://",
         "http://127.0.0.1:99999",
@@ -193,5 +192,5 @@ def test_the_key_of_a_target_does_not_show_in_its_repr() -> None:
 
 
 def test_an_ipv6_target_has_brackets_in_its_host_header() -> None:
-    assert target("http://[::1]:81").authority == "[::1]:81"
-    assert target("http://127.0.0.1:80/v1/").authority == "127.0.0.1"
+    assert target("http://[::1]:81").address.authority == "[::1]:81"
+    assert target("http://127.0.0.1:80/v1/").address.authority == "127.0.0.1"
