@@ -12,8 +12,9 @@ from scenarios import catalogue
 from scenarios.arrivals import expected_count
 from scenarios.definition import FaultSpec, Scenario
 from scenarios.errors import DefinitionErrors, Mistake, UnknownScenario
+from scenarios.toml.keys import FASTEST, LONGEST_S, MOST_REQUESTS
+from scenarios.toml.top import read_top
 from scenarios.toml_lines import parse
-from scenarios.toml_sections import FASTEST, LONGEST_S, MOST_REQUESTS, read_top
 from scenarios.toml_table import Table, nearest
 
 LARGEST_FILE = 256 * 1024

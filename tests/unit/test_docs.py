@@ -17,7 +17,7 @@ from scenarios.metrics import FINDING_CATEGORIES, METRICS
 from scenarios.observation import Outcome
 from scenarios.result import ResultDocument
 from scenarios.scenario_file import parse_scenario
-from scenarios.toml_sections import (
+from scenarios.toml.keys import (
     ALL_ARRIVAL_KEYS,
     DRIFT_KEYS,
     ENGINE_KEYS,

@@ -1,0 +1,1 @@
+"""Each section of a scenario file: its keys, their ranges, and what must agree between them."""

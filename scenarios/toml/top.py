@@ -1,0 +1,32 @@
+"""A whole scenario file: the top of it, and each section by its own reader."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from scenarios.definition import Scenario
+from scenarios.toml.arrivals import read_arrivals
+from scenarios.toml.engine import read_engine
+from scenarios.toml.faults import read_faults
+from scenarios.toml.gates import read_gates
+from scenarios.toml.keys import HOMES, TOP_KEYS
+from scenarios.toml.slo import read_slo
+from scenarios.toml.workload import read_workload
+from scenarios.toml_table import Table
+
+
+def read_top(top: Table, text: str) -> Scenario | None:
+    """The scenario; None only when a mistake was noted."""
+    top.refuse_unknown(TOP_KEYS, HOMES)
+    name = top.text("name", required='"my-trial"', longest=100)
+    about = top.text("about") or ""
+    timeout_s = top.duration("timeout", above=0.0, high=3600.0)
+    workload = read_workload(top)
+    arrivals = read_arrivals(top)
+    faults = read_faults(top, arrivals)
+    gates = read_gates(top, workload, arrivals)
+    slo, engine = read_slo(top), read_engine(top)
+    if name is None or workload is None or arrivals is None:
+        return None
+    scenario = Scenario(name, about, workload, arrivals, slo, engine, faults, gates, source=text)
+    return scenario if timeout_s is None else dataclasses.replace(scenario, timeout_s=timeout_s)
