@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from scenarios.load.messages import Progress, Start
 from scenarios.load.target import parse_target
 from scenarios.load.worker_process import WorkerProcess
 from scenarios.observation import Observation, Outcome
-from scenarios.request import PlannedRequest
+from scenarios.plan import Plan
 
 _START_TIMEOUT_S = 60.0
 _STOP_MARGIN_S = 3.0  # a worker that has not finished this long after the grace is killed and accounted for
@@ -47,31 +47,32 @@ class LoadPool:
 
     def __init__(
         self,
-        requests: Sequence[PlannedRequest],
+        plan: Plan,
         base_url: str,
-        api_key: str = "",
+        api_keys: Mapping[str, str] | None = None,
         workers: int = 1,
         connections: int = 4096,
         road: Road = DIRECT,
     ) -> None:
-        """`connections` is the bound for each worker; beyond it requests wait, which counts as send lag."""
+        """`api_keys`: one for each tenant by name, "" being the run's own.
+
+        `connections` is the bound for each worker; beyond it requests wait, which counts as send lag.
+        """
         if workers < 1 or connections < 1:
             raise ValueError("a pool needs at least one worker and one connection")
         self.send_lag = LagHistogram()
         self.loop_lag = LagHistogram()
         self.deaths: list[str] = []
         self._base_url = base_url
-        self._api_key = api_key
         self._road = road
-        self._planned = len(requests)
+        self._api_key = (api_keys or {}).get("", "")
+        self._planned = len(plan)
         self._sent = 0
         self._done = 0
         self._news = asyncio.Event()
         self._fresh: list[Observation] = []
         self._t0_ns = 0
-        self._workers = [
-            WorkerProcess(self, number, tuple(requests[number::workers]), connections) for number in range(workers)
-        ]
+        self._workers = [WorkerProcess(self, number, plan[number::workers], connections) for number in range(workers)]
 
     @property
     def totals(self) -> Totals:

@@ -133,7 +133,7 @@ class Trial:
         self._drift = _drift_monitor(self._scenario, plan)
         await self._instrument.preflight()
         key = os.environ.get(self._options.api_key_env or "", "")
-        pool = LoadPool(plan, self._target.base_url, key, self._options.workers, road=self._target.road)
+        pool = LoadPool(plan, self._target.base_url, {"": key}, self._options.workers, road=self._target.road)
         try:
             await pool.prepare()
             self._instrument.watch(pool)

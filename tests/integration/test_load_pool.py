@@ -24,6 +24,7 @@ from scripted_server import CUT, DONE, LAST, STREAM_HEAD, ScriptedServer, Turn, 
 from scenarios.errors import HarnessError, TargetError
 from scenarios.load.pool import LoadPool
 from scenarios.observation import Observation, Outcome
+from scenarios.plan import Plan
 from scenarios.request import PlannedRequest
 
 MS = 1_000_000
@@ -51,7 +52,7 @@ def plan(count: int, every_ms: float = 0.0, timeout_s: float = 10.0) -> list[Pla
 
 @asynccontextmanager
 async def started(requests: Sequence[PlannedRequest], url: str, **options: object) -> AsyncIterator[LoadPool]:
-    pool = LoadPool(requests, url, **options)  # type: ignore[arg-type]
+    pool = LoadPool(Plan.of(requests), url, **options)  # type: ignore[arg-type]
     try:
         await pool.prepare()
         pool.start(time.monotonic_ns() + 20 * MS)
@@ -190,7 +191,7 @@ async def test_latency_counts_from_due_while_the_server_stalls() -> None:
         return True
 
     async with ScriptedServer(stalls) as server:
-        pool = LoadPool(plan(40, 20), server.url)
+        pool = LoadPool(Plan.of(plan(40, 20)), server.url)
         await pool.prepare()
         t0_ns = time.monotonic_ns() + 20 * MS
         asyncio.get_running_loop().call_later((t0_ns + stall_ns - time.monotonic_ns()) / 1e9, begun.set)
@@ -232,7 +233,7 @@ async def test_token_times_follow_the_server() -> None:
 
 async def test_batches_come_soon_after_what_they_report() -> None:
     async with ScriptedServer(fine) as server:
-        pool = LoadPool(plan(50, 20), server.url)
+        pool = LoadPool(Plan.of(plan(50, 20)), server.url)
         await pool.prepare()
         t0_ns = time.monotonic_ns()
         pool.start(t0_ns)
@@ -300,7 +301,7 @@ async def test_a_stop_leaves_those_that_wait_for_a_connection_unsent() -> None:
 
 async def test_a_stop_before_the_start_leaves_everything_unsent() -> None:
     async with ScriptedServer(fine) as server:
-        pool = LoadPool(plan(5), server.url, workers=2)
+        pool = LoadPool(Plan.of(plan(5)), server.url, workers=2)
         await pool.prepare()
         await pool.stop(0.0)
         pool.start(time.monotonic_ns())
@@ -312,7 +313,7 @@ async def test_a_stop_before_the_start_leaves_everything_unsent() -> None:
 
 
 async def test_a_stop_before_anything_was_prepared_leaves_everything_unsent() -> None:
-    pool = LoadPool(plan(5), "http://127.0.0.1:9")
+    pool = LoadPool(Plan.of(plan(5)), "http://127.0.0.1:9")
     await pool.stop(0.0)
     assert outcomes(await everything(pool)) == {Outcome.UNSENT: 5}
     await pool.close()
@@ -368,7 +369,7 @@ async def test_a_worker_that_cannot_start_is_an_error_with_its_last_words(
     python.write_text("#!/bin/sh\necho 'no such module' >&2\nexit 1\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    pool = LoadPool(plan(2), "http://127.0.0.1:9")
+    pool = LoadPool(Plan.of(plan(2)), "http://127.0.0.1:9")
     with pytest.raises(HarnessError, match="ended before it was ready: no such module"):
         await pool.prepare()
     await pool.close()
@@ -393,9 +394,10 @@ async def test_a_worker_ends_when_its_runner_is_killed() -> None:
     script = textwrap.dedent("""
         import asyncio, time
         from scenarios.load.pool import LoadPool
+        from scenarios.plan import Plan
         from scenarios.request import PlannedRequest
         async def main():
-            pool = LoadPool([PlannedRequest(index=0, due_ns=10**12, path="/", body=b"")], "http://127.0.0.1:9")
+            pool = LoadPool(Plan.of([PlannedRequest(index=0, due_ns=10**12, path="/", body=b"")]), "http://127.0.0.1:9")
             await pool.prepare()
             pool.start(time.monotonic_ns())
             print(pool.pids[0], flush=True)
@@ -428,7 +430,7 @@ async def test_the_key_reaches_the_target_and_nothing_else(monkeypatch: pytest.M
     requests = [
         PlannedRequest(index=index, due_ns=0, path="/", body=body) for index, body in enumerate([b"stream", b"error"])
     ]
-    async with ScriptedServer(echoes) as server, started(requests, server.url, api_key=key) as pool:
+    async with ScriptedServer(echoes) as server, started(requests, server.url, api_keys={"": key}) as pool:
         assert key not in " ".join(psutil.Process(pool.pids[0]).cmdline())
         seen = await everything(pool)
     assert [turn.header("authorization") for turn in server.turns] == [f"Bearer {key}"] * 2
@@ -445,7 +447,7 @@ async def test_a_target_is_taken_with_and_without_v1(ending: str) -> None:
 
 async def test_a_target_that_is_no_url_is_refused_before_anything_starts() -> None:
     with pytest.raises(TargetError, match="no http"):
-        await LoadPool(plan(1), "ftp://127.0.0.1").prepare()
+        await LoadPool(Plan.of(plan(1)), "ftp://127.0.0.1").prepare()
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")

@@ -30,6 +30,7 @@ from scripted_server import (
 
 from scenarios.load.pool import LoadPool
 from scenarios.observation import Observation, Outcome
+from scenarios.plan import Plan
 from scenarios.request import PlannedRequest
 
 TIMEOUT_S = 1.5
@@ -269,7 +270,7 @@ def planned() -> list[PlannedRequest]:
 
 async def run_all() -> dict[str, Observation]:
     async with ScriptedServer({name: script for name, (_, script) in ALL.items()}) as server:
-        pool = LoadPool(planned(), server.url)
+        pool = LoadPool(Plan.of(planned()), server.url)
         await pool.prepare()
         pool.start(time.monotonic_ns())
         seen = [one async for batch in pool.batches() for one in batch.observations]
@@ -365,7 +366,9 @@ def closed_port() -> int:
 
 
 async def test_a_port_where_nobody_listens_refuses() -> None:
-    pool = LoadPool([PlannedRequest(index=0, due_ns=0, path="/", body=b"")], f"http://127.0.0.1:{closed_port()}")
+    pool = LoadPool(
+        Plan.of([PlannedRequest(index=0, due_ns=0, path="/", body=b"")]), f"http://127.0.0.1:{closed_port()}"
+    )
     await pool.prepare()
     pool.start(time.monotonic_ns())
     (one,) = [one async for batch in pool.batches() for one in batch.observations]
