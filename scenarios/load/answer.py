@@ -23,16 +23,16 @@ from scenarios.load.sse import event_fields
 from scenarios.observation import Observation, Outcome
 
 ERROR_LIMIT = 500
-_SLICE = 64  # events decoded between two looks at the clock
+_SLICE = 32  # events decoded between two looks at the clock
 
 
-class _Text(msgspec.Struct):
+class _Text(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     delta: _Text | None = None
     message: _Text | None = None
@@ -43,18 +43,19 @@ class _Choice(msgspec.Struct):
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: _Count | None = None
     completion_tokens: _Count | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_chunks = msgspec.json.Decoder(_Chunk).decode_lines
 _decode_any = msgspec.json.Decoder().decode
 _UNREADABLE = (UnicodeError, msgspec.DecodeError, RecursionError)  # the last: JSON nested without end
 
@@ -86,16 +87,15 @@ class Reading:
         self._breach = ""  # what is wrong with the answer's form
 
     def step(self, budget_ns: int) -> Observation | None:
-        events = self._exchange.splitter.events if self._exchange.splitter is not None else []
-        deadline_ns = time.monotonic_ns() + budget_ns
-        while self._next < len(events) and not self._breach:
-            for time_ns, raw in events[self._next : self._next + _SLICE]:
-                self._take_event(time_ns, raw)
-                if self._breach:
-                    break
-            self._next += _SLICE
-            if time.monotonic_ns() >= deadline_ns and self._next < len(events):
-                return None
+        splitter = self._exchange.splitter
+        if splitter is not None:
+            deadline_ns = time.monotonic_ns() + budget_ns
+            while self._next < len(splitter.events) and not self._breach:
+                part = slice(self._next, self._next + _SLICE)
+                self._take_events(splitter.times_ns[part], splitter.events[part])
+                self._next += _SLICE
+                if time.monotonic_ns() >= deadline_ns and self._next < len(splitter.events):
+                    return None
         return self._observation()
 
     def failed(self, reason: str) -> Observation:
@@ -111,6 +111,18 @@ class Reading:
             error=reason[:ERROR_LIMIT],
             worker=self._worker,
         )
+
+    def _take_events(self, times_ns: list[int], events: list[bytes]) -> None:
+        """Events as lines of JSON, decoded in one go where each is just that, else one by one."""
+        chunks = _plain_chunks(events)
+        if chunks is None:
+            for time_ns, raw in zip(times_ns, events, strict=True):
+                self._take_event(time_ns, raw)
+                if self._breach:
+                    return
+            return
+        for time_ns, chunk in zip(times_ns, chunks, strict=True):
+            self._take_chunk(chunk, time_ns)
 
     def _take_event(self, time_ns: int, raw: bytes) -> None:
         try:
@@ -134,13 +146,13 @@ class Reading:
             self._usage = chunk.usage
         said = answered = False
         for choice in chunk.choices or ():
-            text = choice.delta or choice.message or _Text()
-            content = text.content or choice.text
+            content = _content(choice)
             if content:
-                answered = True
+                said = answered = True
                 if choice.index == 0:
                     self._texts.append(content)
-            said = said or bool(content or text.reasoning_content or text.reasoning)
+            else:
+                said = said or _reasons(choice)
             if choice.finish_reason and choice.index == 0:
                 self._finish = choice.finish_reason
         if said:
@@ -244,6 +256,39 @@ class Reading:
         if exchange.splitter is not None and exchange.job.contract and not self._finish:
             return Outcome.TRUNCATED, "the stream ended in order, but without a finish_reason"
         return Outcome.OK, ""
+
+
+def _plain_chunks(events: list[bytes]) -> list[_Chunk] | None:
+    """The chunks of events that are each `data: {...}` and nothing else; None where one is not, or is an error."""
+    text = b"\n" + b"\n".join(events)
+    if not text.count(b"\ndata: {") == text.count(b"\n") == len(events) or b"\r" in text:
+        return None
+    try:
+        chunks = _decode_chunks(text.replace(b"\ndata: ", b"\n").decode())
+    except _UNREADABLE:
+        return None
+    if len(chunks) != len(events) or any([chunk.error is not None for chunk in chunks]):
+        return None
+    return chunks
+
+
+def says_text(raw: bytes) -> bool:
+    """Whether an event carries text or reasoning text; False for one that cannot be read."""
+    try:
+        chunk = _decode_chunk(event_fields(raw)[1])
+    except _UNREADABLE:
+        return False
+    return any(_content(choice) or _reasons(choice) for choice in chunk.choices or ())
+
+
+def _content(choice: _Choice) -> str | None:
+    text = choice.delta or choice.message
+    return (text.content if text is not None else None) or choice.text
+
+
+def _reasons(choice: _Choice) -> bool:
+    text = choice.delta or choice.message
+    return text is not None and bool(text.reasoning_content or text.reasoning)
 
 
 def _error_text(body: str) -> str:

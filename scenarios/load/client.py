@@ -6,6 +6,7 @@ import asyncio
 import errno
 import functools
 import os
+import socket
 import ssl
 import time
 from collections import deque
@@ -15,9 +16,12 @@ from scenarios.load.connection import Connection
 from scenarios.load.dial import Dialer
 from scenarios.load.exchange import Ending, Exchange, Job
 from scenarios.load.lag import LagHistogram
+from scenarios.load.sockets import sockets
 from scenarios.load.target import Target
+from scenarios.load.wire import SocketWire, TransportWire
 
 _STALE_NS = 1_000_000_000
+_SLOW_BUFFER_BYTES = 4096  # of a client that reads slowly: the kernel takes little ahead for it
 _OUR_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
@@ -39,6 +43,7 @@ class Client:
     ) -> None:
         self.send_lag = LagHistogram()
         self._loop = asyncio.get_running_loop()
+        self.sockets = sockets(self._loop)
         self._target = target
         self._dialer = Dialer(target)
         self._limit = connections
@@ -70,7 +75,7 @@ class Client:
         try:
             left_s = job.timeout_s - (time.monotonic_ns() - due_ns) / 1e9
             exchange.timeout_timer = self._loop.call_later(max(0.0, left_s), self._time_out, exchange)
-            exchange.fresh = job.raw
+            exchange.fresh = job.alone
             self._dispatch(exchange)
         except Exception as error:  # noqa: BLE001 - the request keeps its observation
             self._stumble(exchange, error)
@@ -90,6 +95,8 @@ class Client:
         """Close every connection."""
         for connection in list(self._open):
             connection.close()
+        if self.sockets is not None:
+            self.sockets.close()
 
     # ---- deciding where an exchange goes
 
@@ -107,7 +114,7 @@ class Client:
         if not exchange.retried:
             self.send_lag.add(time.monotonic_ns() - exchange.due_ns)
         self._connecting += 1
-        exchange.connecting = self._loop.create_task(self._open_one())
+        exchange.connecting = self._loop.create_task(self._open_one(exchange.job))
         exchange.connecting.add_done_callback(functools.partial(self._opened, exchange))
 
     def _drop_an_idle_one(self) -> bool:
@@ -153,15 +160,21 @@ class Client:
             else:
                 self._write(connection, exchange)
 
-    async def _open_one(self) -> Connection:
+    async def _open_one(self, job: Job) -> Connection:
         """A connection to the target, its TLS agreed on. Raises OSError."""
+        connected = await self._dialer.dial()
+        if job.read_bytes_per_s > 0:  # else the kernel would read for us
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_BUFFER_BYTES)
         tls = self._target.tls
-        _, connection = await self._loop.create_connection(
-            lambda: Connection(self),
-            sock=await self._dialer.dial(),
-            ssl=tls,
-            server_hostname=self._target.address.host if tls else None,
-        )
+        connection = Connection(self)
+        if tls is None and self.sockets is not None:
+            connection.attach(SocketWire(self.sockets, connected, connection))
+        else:
+            host = self._target.address.host if tls else None
+            _, wire = await self._loop.create_connection(
+                lambda: TransportWire(connection), sock=connected, ssl=tls, server_hostname=host
+            )
+            connection.attach(wire)
         return connection
 
     # ---- what connections report

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 import httptools
 
+from scenarios.load.answer import says_text
 from scenarios.load.exchange import HEAD_LIMIT_BYTES, Ending, Exchange
+from scenarios.load.wire import Wire
 
 _DRAIN_S = 1.0  # how long a stream may take to end its HTTP message after [DONE] and still be kept alive
 _RAW_CHUNKS = 8
+_PORTION_S = 0.05  # a slow reader takes what it reads in so long at a time
 
 
 class Owner(Protocol):
@@ -31,17 +34,21 @@ class Owner(Protocol):
         """The exchange's connection went away before its end: end it or send it again."""
 
 
-class Connection(asyncio.Protocol):
-    """Carries one exchange at a time. Everything slow (JSON, bookkeeping) happens elsewhere, later."""
+class Connection:
+    """Carries one exchange at a time. Everything slow (JSON, bookkeeping) happens elsewhere, later.
+
+    A stream whose reads are whole chunks of one plain event each goes past the parser (`_between_chunks`): the parser
+    sees none of a chunk or all of it, so its state stays true. Anything else takes the long way.
+    """
 
     __slots__ = (
-        "_closing", "_complete", "_drain_timer", "_exchange", "_extra", "_head_bytes", "_keep_alive", "_now_ns",
-        "_owner", "_parser", "_raw_rest", "_transport", "_wrong",
+        "_between_chunks", "_chunk_over", "_closing", "_complete", "_drain_timer", "_exchange", "_extra", "_head_bytes",
+        "_keep_alive", "_now_ns", "_owner", "_parser", "_raw_rest", "_wire", "_wrong",
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
-        self._transport: asyncio.Transport | None = None
+        self._wire: Wire | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._closing = False
@@ -56,7 +63,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        open_ = self._transport is not None and not self._closing and not self._transport.is_closing()
+        open_ = self._wire is not None and not self._closing
         return open_ and self._exchange is None and self._drain_timer is None
 
     def _reset_message(self) -> None:
@@ -65,11 +72,14 @@ class Connection(asyncio.Protocol):
         self._keep_alive = False
         self._wrong = ""
         self._head_bytes = 0
+        self._between_chunks = False
+        self._chunk_over = False
 
     # ---- writing
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+    def attach(self, wire: Wire) -> None:
+        """Speak over `wire`, which is open."""
+        self._wire = wire
 
     def send(self, exchange: Exchange) -> None:
         """Write the exchange's request. The connection must be idle."""
@@ -83,8 +93,10 @@ class Connection(asyncio.Protocol):
             first = self._raw_rest.pop(0)
         else:
             first = job.wire
-        assert self._transport is not None
-        self._transport.write(first)  # asyncio writes at once if the socket takes it, so the stamp is true
+        assert self._wire is not None
+        if job.read_bytes_per_s > 0:
+            self._wire.read_at_most(max(1, int(job.read_bytes_per_s * _PORTION_S)))
+        self._wire.write(first)  # at once if the socket takes it; the stamp is of when the kernel had it
         if exchange.sent_ns is None:  # a second try does not make the first byte later
             exchange.sent_ns = time.monotonic_ns()
         if job.hang_up_after_s > 0:
@@ -94,9 +106,9 @@ class Connection(asyncio.Protocol):
 
     def _send_next_chunk(self) -> None:
         exchange = self._exchange
-        if exchange is None or self._closing or self._transport is None:
+        if exchange is None or self._closing or self._wire is None:
             return
-        self._transport.write(self._raw_rest.pop(0))
+        self._wire.write(self._raw_rest.pop(0))
         if self._raw_rest:
             self._later(exchange.job.raw_chunks_s, self._send_next_chunk)
 
@@ -108,8 +120,28 @@ class Connection(asyncio.Protocol):
 
     # ---- reading
 
-    def data_received(self, data: bytes) -> None:
-        self._now_ns = time.monotonic_ns()
+    def received(self, data: bytes, now_ns: int) -> None:
+        """Bytes that were read at `now_ns`."""
+        self._now_ns = now_ns
+        exchange = self._exchange
+        rest = data
+        if self._between_chunks and exchange is not None:
+            taken = exchange.take_chunks(data, now_ns)
+            rest = data[taken:] if taken else data
+        if rest:
+            self._feed(rest)
+        if exchange is not None and exchange.watched:
+            self._behave(exchange, len(data))
+
+    def _behave(self, exchange: Exchange, size: int) -> None:
+        """What a client does that reads slowly, or leaves in the middle of an answer."""
+        job = exchange.job
+        if exchange is self._exchange and job.hang_up_after_events and exchange.said_enough(says_text):
+            self._hang_up()
+        if job.read_bytes_per_s > 0 and self._wire is not None:
+            self._wire.rest(size / job.read_bytes_per_s)
+
+    def _feed(self, data: bytes) -> None:
         exchange = self._exchange
         parser = self._parser
         if parser is None or (exchange is None and self._drain_timer is None):
@@ -131,6 +163,8 @@ class Connection(asyncio.Protocol):
                 self._extra = True
             else:
                 self._wrong = self._wrong or f"bad HTTP: {error}"
+        # whatever the parser saw last ended here: after CRLF it cannot be inside the size of the next chunk
+        self._between_chunks = self._chunk_over and data.endswith(b"\r\n")
         self._after_feed()
 
     def _after_feed(self) -> None:
@@ -170,8 +204,15 @@ class Connection(asyncio.Protocol):
         if 100 <= status < 200 and status != 101:
             return
         self._wrong = exchange.take_head(status)
+        self._chunk_over = exchange.chunked
         if exchange.job.head:
             self._complete = True  # the parser would wait for a body that does not come; the connection is not reused
+
+    def on_chunk_header(self) -> None:
+        self._chunk_over = False
+
+    def on_chunk_complete(self) -> None:
+        self._chunk_over = True
 
     def on_body(self, body: bytes) -> None:
         exchange = self._exchange
@@ -191,16 +232,16 @@ class Connection(asyncio.Protocol):
 
     # ---- endings
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        now_ns = time.monotonic_ns()
+    def lost(self, error: Exception | None, now_ns: int) -> None:
+        """The wire is closed: by an error, by the other side, or by `close`."""
         self._closing = True
         self._parser = None  # it holds this object's methods: let both go without the garbage collector
         self._stop_draining()
         self._owner.gone(self)
-        if exc is None:
+        if error is None:
             self._lose(Ending.EOF, now_ns, "")
         else:
-            self._lose(Ending.RESET, now_ns, f"connection lost: {exc}")
+            self._lose(Ending.RESET, now_ns, f"connection lost: {error}")
 
     def _lose(self, ending: Ending, now_ns: int, reason: str) -> None:
         exchange = self._exchange
@@ -227,7 +268,7 @@ class Connection(asyncio.Protocol):
         self._raw_rest = []
         exchange.transport_owner = None
         exchange.end(ending, now_ns, reason)
-        if ending is Ending.COMPLETE and not exchange.job.raw:
+        if ending is Ending.COMPLETE and not exchange.job.alone:
             self._free()
         else:
             self.close()
@@ -236,8 +277,8 @@ class Connection(asyncio.Protocol):
     def _free(self) -> None:
         """The message is over: keep the connection if it can be used again."""
         self._stop_draining()
-        transport = self._transport
-        if transport is None or not self._keep_alive or self._extra or transport.get_write_buffer_size() > 0:
+        wire = self._wire
+        if wire is None or not self._keep_alive or self._extra or wire.unsent_bytes:
             self.close()
         else:
             self._owner.freed(self)
@@ -252,5 +293,5 @@ class Connection(asyncio.Protocol):
         self._stop_draining()
         if not self._closing:
             self._closing = True
-            if self._transport is not None:
-                self._transport.abort()
+            if self._wire is not None:
+                self._wire.close()

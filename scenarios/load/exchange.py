@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -29,7 +30,14 @@ class Job:
     contract: bool  # a completion: a 2xx answer must be JSON, or SSE where asked for
     raw_chunks_s: float = 0.0
     hang_up_after_s: float = 0.0
+    hang_up_after_events: int = 0
+    read_bytes_per_s: float = 0.0
     defect: str = ""  # why it cannot be written at all
+
+    @property
+    def alone(self) -> bool:
+        """It takes a connection of its own, which is closed after it."""
+        return self.raw or self.read_bytes_per_s > 0
 
 
 class Ending(Enum):
@@ -50,9 +58,10 @@ class Exchange:
     """The facts of one request so far. Times are time.monotonic_ns(); `ending` is None until it is over."""
 
     __slots__ = (
-        "body", "body_bytes", "connecting", "content_type", "date", "due_ns", "encoding", "end_ns", "ending",
-        "fresh", "hang_up_timer", "inflate", "job", "length_known", "reason", "received_bytes", "retried",
-        "retry_after", "sent_ns", "splitter", "status", "timeout_timer", "transport_owner",
+        "_looked_at", "_said", "body", "body_bytes", "chunked", "connecting", "content_type", "date", "due_ns",
+        "encoding", "end_ns", "ending", "fresh", "hang_up_timer", "inflate", "job", "length_known", "reason",
+        "received_bytes", "retried", "retry_after", "sent_ns", "splitter", "status", "timeout_timer",
+        "transport_owner", "watched",
     )  # fmt: skip
 
     def __init__(self, job: Job, due_ns: int) -> None:
@@ -71,6 +80,8 @@ class Exchange:
         self.hang_up_timer: asyncio.TimerHandle | None = None
         self.connecting: asyncio.Task[Any] | None = None
         self.transport_owner: object | None = None  # the connection it is on
+        self.watched = job.hang_up_after_events > 0 or job.read_bytes_per_s > 0  # we misbehave while we read
+        self._looked_at = self._said = 0
         self.clear_head()
 
     def clear_head(self) -> None:
@@ -81,6 +92,7 @@ class Exchange:
         self.retry_after: str | None = None
         self.date: str | None = None
         self.length_known = False
+        self.chunked = False  # plain chunks of plain bytes, as far as the headers say
         self.splitter: EventSplitter | None = None
         self.inflate: zlib._Decompress | None = None
 
@@ -103,8 +115,11 @@ class Exchange:
                 self.retry_after = value.decode("latin-1").strip()
             case b"date":
                 self.date = value.decode("latin-1")
-            case b"content-length" | b"transfer-encoding":
+            case b"content-length":
                 self.length_known = True
+            case b"transfer-encoding":
+                self.length_known = True
+                self.chunked = value.lower() == b"chunked"
 
     def take_head(self, status: int) -> str:
         """The header block is complete. Returns what is wrong with it, or nothing."""
@@ -121,6 +136,16 @@ class Exchange:
             elif self.encoding not in ("", "identity"):
                 return f"content-encoding {self.encoding[:40]!r}, which was not asked for"
         return ""
+
+    def take_chunks(self, data: bytes, now_ns: int) -> int:
+        """As `take_body`, of whole chunks with a plain event in each; returns how many bytes at the start were such."""
+        splitter = self.splitter
+        if splitter is None or self.inflate is not None or self.body_bytes > BODY_LIMIT_BYTES:
+            return 0
+        taken = splitter.feed_chunks(data, now_ns)
+        self.received_bytes += taken
+        self.body_bytes += taken
+        return taken
 
     def take_body(self, data: bytes, now_ns: int) -> str:
         """A piece of the body, read at `now_ns`. Returns what is wrong with it, or nothing."""
@@ -147,6 +172,19 @@ class Exchange:
     def done(self) -> bool:
         """The stream's own terminator has come."""
         return self.splitter is not None and self.splitter.done
+
+    def said_enough(self, says_text: Callable[[bytes], bool]) -> bool:
+        """Enough events with text have come to hang up as planned; what came after the last of them is forgotten."""
+        if self.splitter is None:
+            return False
+        events = self.splitter.events
+        while self._looked_at < len(events):
+            self._said += says_text(events[self._looked_at])
+            self._looked_at += 1
+            if self._said >= self.job.hang_up_after_events:
+                self.splitter.forget_after(self._looked_at)
+                return True
+        return False
 
     def end(self, ending: Ending, now_ns: int, reason: str = "") -> None:
         """It is over; the first end counts."""

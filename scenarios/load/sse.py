@@ -11,6 +11,8 @@ _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]\s*\Z")
 _BOM = b"\xef\xbb\xbf"
+# A whole HTTP chunk (RFC 9112, section 7.1) with one event in it, one line of JSON: what every server sends for a token.
+_PLAIN_CHUNK = re.compile(rb"([0-9a-fA-F]{1,6})\r\n(data: \{[^\r\n]*)\n\n\r\n").match
 EVENT_LIMIT_BYTES = 1 << 20
 
 
@@ -19,20 +21,43 @@ class EventTooLarge(ValueError):
 
 
 class EventSplitter:
-    """Cuts a byte stream into (time_ns, raw event) pairs in `events`; `done` once the event [DONE] has come.
+    """Cuts a byte stream into raw `events`, the time each was complete in `times_ns`; `done` after the event [DONE].
 
     What follows [DONE] is dropped. It decodes nothing: a time and a slice for each event is all it costs.
     """
 
-    __slots__ = ("_limit", "_rest", "_started", "_swallow_lf", "done", "events")
+    __slots__ = ("_limit", "_rest", "_started", "_swallow_lf", "done", "events", "times_ns")
 
     def __init__(self, limit_bytes: int = EVENT_LIMIT_BYTES) -> None:
-        self.events: list[tuple[int, bytes]] = []
+        self.events: list[bytes] = []
+        self.times_ns: list[int] = []
         self.done = False
         self._rest = bytearray()
         self._limit = limit_bytes
         self._swallow_lf = False  # the last byte was a CR that ended an event: an LF after it belongs to it
         self._started = False
+
+    def feed_chunks(self, data: bytes, now_ns: int) -> int:
+        """Take HTTP chunks that are each one plain event from the start of `data`; returns how many bytes they were.
+
+        0 in the middle of an event: only `feed` can go on then. Anything unusual is left for it too.
+        """
+        if self._rest or self._swallow_lf or self.done:
+            return 0
+        end = 0
+        while (match := _PLAIN_CHUNK(data, end)) is not None:
+            size, raw = match.groups()
+            if int(size, 16) != len(raw) + 2 or len(raw) > self._limit:
+                break
+            self.events.append(raw)
+            self.times_ns.append(now_ns)
+            end = match.end()
+        self._started = self._started or end > 0
+        return end
+
+    def forget_after(self, count: int) -> None:
+        """Keep the first `count` events only."""
+        del self.events[count:], self.times_ns[count:]
 
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take bytes that were read at `now_ns`. Raises EventTooLarge."""
@@ -61,7 +86,8 @@ class EventSplitter:
             if raw:
                 if len(raw) > self._limit:
                     raise EventTooLarge(f"an event of {len(raw)} bytes, more than {self._limit}")
-                self.events.append((now_ns, raw))
+                self.events.append(raw)
+                self.times_ns.append(now_ns)
                 if len(raw) < 64 and _DONE.search(raw):
                     self.done = True
                     self._rest = bytearray()

@@ -62,6 +62,8 @@ def job_of(request: PlannedRequest, target: Target) -> Job:
         contract=request.method == "POST" and not raw,
         raw_chunks_s=request.raw_chunks_s,
         hang_up_after_s=request.hang_up_after_s,
+        hang_up_after_events=request.hang_up_after_events,
+        read_bytes_per_s=request.read_bytes_per_s,
         defect=defect,
     )
 

@@ -224,4 +224,6 @@ def _lean(request: PlannedRequest) -> PlannedRequest:
         raw=request.raw,
         raw_chunks_s=request.raw_chunks_s,
         hang_up_after_s=request.hang_up_after_s,
+        hang_up_after_events=request.hang_up_after_events,
+        read_bytes_per_s=request.read_bytes_per_s,
     )

@@ -17,7 +17,7 @@ def split(pieces: list[bytes], limit: int = 1 << 20) -> tuple[list[tuple[str, st
     for piece in pieces:
         splitter.feed(piece, 0)
     splitter.close()
-    fields = [event_fields(raw) for _, raw in splitter.events]
+    fields = [event_fields(raw) for raw in splitter.events]
     return [(name, data) for name, data in fields if data], splitter.done
 
 
@@ -100,11 +100,12 @@ def test_each_event_keeps_the_time_of_the_read_that_completed_it() -> None:
     splitter.feed(b"data: a\n", 1)
     splitter.feed(b"\ndata: b\n\ndata: c", 2)
     splitter.feed(b"\n\n", 3)
-    assert splitter.events == [(2, b"data: a"), (2, b"data: b"), (3, b"data: c")]
+    assert splitter.events == [b"data: a", b"data: b", b"data: c"]
+    assert splitter.times_ns == [2, 2, 3]
 
 
 def test_events_of_bytes_that_are_no_utf8_raise_only_when_read() -> None:
     splitter = EventSplitter()
     splitter.feed(b"data: \xff\n\n", 1)
     with pytest.raises(UnicodeDecodeError):
-        event_fields(splitter.events[0][1])
+        event_fields(splitter.events[0])
