@@ -13,10 +13,15 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from scenarios.load.sockets import NEVER_NS, Sockets
+
 _CLOCK_MONOTONIC = 1
 _TIMER_ABSTIME = 1
 _POLL_NS = 1_200_000  # from here on the fallback polls the loop instead of sleeping
 _SPIN_NS = 100_000  # and from here on it spins: the only time it keeps the loop from its sockets
+_EARLY_LEAST_NS, _EARLY_MOST_NS = 60_000, 200_000
+_STEP_NS = 1_000
+_READ_NS = 30_000  # what one more answer may take: from here on only the time is looked at
 
 
 class Alarm(Protocol):
@@ -29,11 +34,11 @@ class Alarm(Protocol):
         """Never ring again."""
 
 
-def alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
-    """The most precise alarm this platform has."""
+def alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None], sockets: Sockets | None = None) -> Alarm:
+    """The most precise alarm this platform has; with `sockets` a sharp one, which takes CPU time to be it."""
     if sys.platform == "linux":
         try:
-            return TimerfdAlarm(loop, ring)
+            return TimerfdAlarm(loop, ring) if sockets is None else SharpAlarm(sockets, ring)
         except OSError:  # a sandbox without timerfd: the portable one is a little dearer, not wrong
             return PollingAlarm(loop, ring)
     return PollingAlarm(loop, ring)
@@ -47,41 +52,109 @@ class _Itimerspec(ctypes.Structure):
     _fields_ = (("interval", _Timespec), ("value", _Timespec))
 
 
-class TimerfdAlarm:
-    """A timerfd on the monotonic clock, watched by the loop like a socket; about 50 us late. Linux.
+class _Timerfd:
+    """A one-shot timer on the monotonic clock. Raises OSError where the kernel refuses.
 
-    Through ctypes, because os.timerfd_create came with Python 3.13 only. Raises OSError where the kernel refuses.
+    Through ctypes, because os.timerfd_create came with Python 3.13 only.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self._settime = libc.timerfd_settime
-        self._fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._fd < 0:
+        self.fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
-        self._loop = loop
-        self._ring = ring
         self._spec = _Itimerspec()
         self._spec_pointer = ctypes.byref(self._spec)
-        loop.add_reader(self._fd, self._readable)
 
     def set(self, when_ns: int) -> None:
         value = self._spec.value
         value.seconds, value.nanoseconds = divmod(max(when_ns, 1), 1_000_000_000)  # 0 would disarm it
-        if self._settime(self._fd, _TIMER_ABSTIME, self._spec_pointer, None) < 0:
+        if self._settime(self.fd, _TIMER_ABSTIME, self._spec_pointer, None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
+    def rang(self) -> bool:
+        """Whether it ran out since it was set; to be asked when it is readable."""
+        try:
+            os.read(self.fd, 8)
+        except BlockingIOError:  # set anew between the wake-up and now: it will ring at its new time
+            return False
+        return True
+
+
+class TimerfdAlarm:
+    """A timerfd watched by the loop like a socket; about 50 us late. Linux."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._timer: _Timerfd | None = _Timerfd()
+        self._loop = loop
+        self._ring = ring
+        loop.add_reader(self._timer.fd, self._readable)
+
+    def set(self, when_ns: int) -> None:
+        if self._timer is not None:
+            self._timer.set(when_ns)
+
     def close(self) -> None:
-        if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+        if self._timer is not None:
+            self._loop.remove_reader(self._timer.fd)
+            os.close(self._timer.fd)
+            self._timer = None
 
     def _readable(self) -> None:
-        try:
-            os.read(self._fd, 8)
-        except BlockingIOError:  # set anew between the wake-up and now: it will ring at its new time
+        if self._timer is not None and self._timer.rang():
+            self._ring()
+
+
+class SharpAlarm:
+    """A timerfd among the sockets, set early by the lateness that this machine shows, the rest spun. Linux.
+
+    While it waits for the last of its time it serves the sockets, and the sockets look at it between two reads.
+    """
+
+    def __init__(self, sockets: Sockets, ring: Callable[[], None]) -> None:
+        self._timer = _Timerfd()
+        self._sockets = sockets
+        self._ring = ring
+        self._early_ns = _EARLY_LEAST_NS
+        self._wake_ns = 0
+        self._closed = False
+        sockets.watch(self._timer.fd, self._readable)
+        sockets.ring = self._due
+
+    def set(self, when_ns: int) -> None:
+        if not self._closed:
+            self._sockets.due_ns = when_ns
+            self._wake_ns = max(when_ns - self._early_ns, time.monotonic_ns())
+            self._timer.set(self._wake_ns)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._sockets.due_ns = NEVER_NS
+            self._sockets.forget(self._timer.fd)
+            os.close(self._timer.fd)
+
+    def _readable(self) -> None:
+        now_ns = time.monotonic_ns()
+        when_ns = self._sockets.due_ns
+        if self._closed or not self._timer.rang() or when_ns == NEVER_NS:  # the last: it rang between two reads
             return
+        self._learn(now_ns - self._wake_ns)
+        while self._sockets.due_ns == when_ns and time.monotonic_ns() < when_ns - _READ_NS:
+            self._sockets.look(1)
+        while time.monotonic_ns() < when_ns:
+            pass
+        if self._sockets.due_ns == when_ns:
+            self._due()
+
+    def _learn(self, late_ns: int) -> None:
+        """Move towards the lateness that nine wake-ups of ten keep to: up by nine steps or down by one."""
+        step_ns = 9 * _STEP_NS if late_ns > self._early_ns - _READ_NS else -_STEP_NS
+        self._early_ns = min(max(self._early_ns + step_ns, _EARLY_LEAST_NS), _EARLY_MOST_NS)
+
+    def _due(self) -> None:
+        self._sockets.due_ns = NEVER_NS
         self._ring()
 
 

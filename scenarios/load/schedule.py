@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from scenarios.load.alarm import alarm
 from scenarios.load.exchange import Job
+from scenarios.load.sockets import Sockets
 
 _BURST = 32  # jobs handed over before the sockets get a turn
 
@@ -15,11 +16,11 @@ _BURST = 32  # jobs handed over before the sockets get a turn
 class Schedule:
     """Hands each job to `send(job, due_ns)`, due in monotonic ns, when it is due; never early, never dropped."""
 
-    def __init__(self, jobs: Iterable[Job], send: Callable[[Job, int], None]) -> None:
+    def __init__(self, jobs: Iterable[Job], send: Callable[[Job, int], None], sockets: Sockets | None = None) -> None:
         self._jobs = sorted(jobs, key=lambda job: (job.due_ns, job.index), reverse=True)  # popped: memory goes with it
         self._send = send
         self._t0_ns = 0
-        self._alarm = alarm(asyncio.get_running_loop(), self._ring)
+        self._alarm = alarm(asyncio.get_running_loop(), self._ring, sockets)
 
     def __len__(self) -> int:
         """Jobs not handed over yet."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 _AT_ONCE = 64  # sockets of one look
 _TURN_NS = 300_000  # after this the loop's timers and tasks get their turn
+_LEAST_NS = 30_000
 NEVER_NS = 1 << 62
 
 
@@ -34,10 +35,15 @@ class Sockets:
 
     def forget(self, descriptor: int) -> None:
         """Call it back no more; before it is closed."""
-        if self._calls.pop(descriptor, None) is not None:
+        if self._calls.pop(descriptor, None) is not None and not self._poller.closed:
             self._poller.unregister(descriptor)
 
+    def spare_ns(self, at_most_ns: int) -> int:
+        """How long something else may take now: until just before the alarm, at least a little."""
+        return max(_LEAST_NS, min(at_most_ns, self.due_ns - time.monotonic_ns() - _LEAST_NS))
+
     def close(self) -> None:
+        """Call back nothing any more."""
         self._loop.remove_reader(self._poller.fileno())
         self._poller.close()
 

@@ -11,7 +11,7 @@ _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]\s*\Z")
 _BOM = b"\xef\xbb\xbf"
-# A whole HTTP chunk (RFC 9112, section 7.1) with one event in it, one line of JSON: what every server sends for a token.
+# A whole HTTP chunk (RFC 9112, section 7.1) with one event in it, one line of JSON: what servers send for a token
 _PLAIN_CHUNK = re.compile(rb"([0-9a-fA-F]{1,6})\r\n(data: \{[^\r\n]*)\n\n\r\n").match
 EVENT_LIMIT_BYTES = 1 << 20
 

@@ -122,7 +122,7 @@ class Worker:
         self._due_ns = {job.index: job.due_ns for job in self._jobs}
         self._unreported = set(self._due_ns)
         self._client = Client(self._target, self._connections, self._note_sent, self._note_end)
-        self._schedule = Schedule(self._jobs, self._client.send)
+        self._schedule = Schedule(self._jobs, self._client.send, self._client.sockets)
         self._jobs = []
         gc.collect()
         gc.freeze()
@@ -176,7 +176,8 @@ class Worker:
 
     def _read_some(self) -> None:
         """Decode for one short turn; the sockets come between two turns."""
-        deadline_ns = time.monotonic_ns() + _DECODE_NS
+        sockets = self._client.sockets if self._client is not None else None
+        deadline_ns = time.monotonic_ns() + (sockets.spare_ns(_DECODE_NS) if sockets is not None else _DECODE_NS)
         while self._readings and (left_ns := deadline_ns - time.monotonic_ns()) > 0:
             try:
                 observation = self._readings[0].step(left_ns)

@@ -52,7 +52,7 @@ def plan(due_ns: Sequence[int], stream: bool, timeout_s: float = 60.0) -> list[P
 
 
 async def drive(requests: Sequence[PlannedRequest], server: Server, connections: int = 4096) -> Driven:
-    """Run the plan with one worker. Raises AssertionError where a request did not end well: nothing else is measured."""
+    """Run the plan with one worker. Raises AssertionError where a request did not end well."""
     pool = LoadPool(requests, server.url, workers=1, connections=connections)
     await pool.prepare()
     try:
