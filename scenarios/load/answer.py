@@ -267,7 +267,7 @@ def _plain_chunks(events: list[bytes]) -> list[_Chunk] | None:
         chunks = _decode_chunks(text.replace(b"\ndata: ", b"\n").decode())
     except _UNREADABLE:
         return None
-    if len(chunks) != len(events) or any([chunk.error is not None for chunk in chunks]):
+    if len(chunks) != len(events) or any(chunk.error is not None for chunk in chunks):
         return None
     return chunks
 
