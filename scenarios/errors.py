@@ -2,6 +2,8 @@
 
 HarnessError
 ├── DefinitionErrors     a scenario file is wrong: every mistake with its line and its fix
+│   ├── TraceError       a trace file is: the first broken rows
+│   └── DatasetError     a dataset file is
 ├── UnknownScenario      no catalogue entry and no file of that name
 ├── TargetError          the target cannot be started, reached or used as asked
 ├── JournalError         a journal is missing, damaged or of another version
@@ -38,6 +40,14 @@ class DefinitionErrors(HarnessError):
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
         super().__init__("\n".join(str(mistake) for mistake in mistakes))
         self.mistakes = mistakes
+
+
+class TraceError(DefinitionErrors):
+    """A trace cannot be read: it is missing, of no known format, or holds broken rows (the first few are listed)."""
+
+
+class DatasetError(DefinitionErrors):
+    """A dataset cannot be read: it is missing, of no known format, or a row has not the fields that it needs."""
 
 
 class UnknownScenario(HarnessError):

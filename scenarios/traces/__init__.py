@@ -1,0 +1,6 @@
+"""Recorded traffic, read from the files that others publish and from our own journals."""
+
+from scenarios.traces.read import read_trace
+from scenarios.traces.trace import Trace, TraceKind, replayed, shrunk
+
+__all__ = ["Trace", "TraceKind", "read_trace", "replayed", "shrunk"]
