@@ -94,6 +94,20 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """Which texts the journal keeps. `answers_bytes` bounds the answers of a run, compressed; 0: none, only hashes.
+
+    prompts: what was asked and what a right answer is; without them a run is resumed by making its plan anew.
+    """
+
+    answers_bytes: int = 64 << 20
+    prompts: bool = True
+
+
+REDACTED = Keep(answers_bytes=0, prompts=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """Workload + arrivals + faults + gates, under a name."""
 
@@ -106,4 +120,5 @@ class Scenario:
     faults: tuple[FaultSpec, ...] = ()
     gates: tuple[GateSpec, ...] = ()
     timeout_s: float = 30.0
+    keep: Keep = field(default_factory=Keep)
     source: str = ""  # the TOML text it was read from, kept in the journal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import overload
@@ -99,13 +99,28 @@ def make_plan(scenario: Scenario, seed: int, model: str | None = None) -> Plan:
 
 
 def plan_hash(requests: Sequence[PlannedRequest]) -> str:
-    """SHA-256, hex, of the requests as one MessagePack array; encoded one by one, since a plan may be large."""
-    encoder = msgspec.msgpack.Encoder()
-    nothing = encoder.encode([None] * len(requests))
-    digest = hashlib.sha256(nothing[: len(nothing) - len(requests)])  # the array's header; each None is one byte
-    for request in requests:
-        digest.update(encoder.encode(request))
+    """SHA-256, hex, of the requests as one MessagePack array."""
+    digest = PlanDigest(len(requests))
+    digest.add(requests)
     return digest.hexdigest()
+
+
+class PlanDigest:
+    """The hash of a plan of `count` requests that is seen part by part, since a plan may be large."""
+
+    def __init__(self, count: int) -> None:
+        self._encode = msgspec.msgpack.Encoder().encode
+        nothing = self._encode([None] * count)
+        self._sha256 = hashlib.sha256(nothing[: len(nothing) - count])  # the array's header; each None is one byte
+
+    def add(self, requests: Iterable[PlannedRequest]) -> None:
+        """The next requests in order."""
+        for request in requests:
+            self._sha256.update(self._encode(request))
+
+    def hexdigest(self) -> str:
+        """The hash, once all were added."""
+        return self._sha256.hexdigest()
 
 
 def era_b_share(drift: Drift | None, at_s: float, duration_s: float) -> float:

@@ -10,15 +10,13 @@ import msgspec
 from scenarios.definition import Scenario
 from scenarios.errors import JournalError
 from scenarios.gates import InstrumentError, judge, samples_of
-from scenarios.journal import JournalReader
-from scenarios.observation import Observation, Outcome
-from scenarios.request import PlannedRequest
+from scenarios.journal import Answers, JournalReader
+from scenarios.observation import Outcome
 from scenarios.result import ResultDocument
-from scenarios.summary import FiredFault, SummaryContext, columns_of, summarise_columns
+from scenarios.summary import Columns, FiredFault, SummaryContext, stored_columns, summarise_columns
 from scenarios.tick import Event, Tick
 from scenarios.verdict import conclude
 
-NS = 1_000_000_000
 SCENARIO, INSTRUMENT, DRIFT = "scenario", "instrument", "drift"  # keys in the journal's meta table
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 
@@ -35,14 +33,12 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         JournalError: the run ended before its plan was written.
     """
     scenario_json = reader.meta(SCENARIO)
-    requests = tuple(reader.plan())
-    if scenario_json is None or not requests:
+    run = reader.run()
+    if scenario_json is None or not run.plan_hash or not reader.count("plan"):
         raise JournalError(f"{reader.path}: the run ended before its plan was written; there is nothing to report")
     scenario = msgspec.json.decode(scenario_json, type=Scenario)
-    run = reader.run()
     interrupted = run.state != "done"
-    observations = _all_accounted(requests, tuple(reader.observations()))
-    columns = columns_of(requests, observations, tuple(reader.judged()), tuple(reader.findings()))
+    columns = stored_columns(reader)
     instrument = _facts(reader, INSTRUMENT)
     ours = run.environment.get("engine_ours") is True
     # What comes after the document (the engine being stopped, a fault cut short) must not change it.
@@ -57,10 +53,13 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         ours=ours,
     )
     horizon_s = _stopped_at(events, reader.last_tick()) if interrupted else None
-    error = instrument_error(instrument, _lost_share(requests, observations, horizon_s))
+    error = instrument_error(instrument, _lost_share(columns, horizon_s))
     gates = judge(scenario.gates, samples_of(columns, context, error, interrupted))
     verdict, why = conclude(gates, interrupted)
-    return ResultDocument(verdict=verdict, why=why, run=run, summary=summarise_columns(columns, context), gates=gates)
+    summary = summarise_columns(columns, context)
+    not_measured = summary.not_measured | _not_whole(columns, reader.answers())
+    summary = msgspec.structs.replace(summary, not_measured=not_measured)
+    return ResultDocument(verdict=verdict, why=why, run=run, summary=summary, gates=gates)
 
 
 def fired_faults(events: Sequence[Event]) -> tuple[FiredFault, ...]:
@@ -93,40 +92,31 @@ def instrument_error(facts: Mapping[str, object], lost_share: float) -> Instrume
     )
 
 
-def _lost_share(
-    requests: Sequence[PlannedRequest], observations: Sequence[Observation], horizon_s: float | None
-) -> float:
+def _lost_share(columns: Columns, horizon_s: float | None) -> float:
     """Requests that the harness owed and never sent or gave up, of those it owed.
 
     `horizon_s`: when the run was ended early, None for a whole one. What came due later was not owed, and what was cut
     off there is no loss; in a whole run only a probe that hangs up on purpose is cancelled rightly.
     """
-    owed = [one for one in observations if horizon_s is None or one.due_ns < horizon_s * NS]
-    hang_ups = {request.index for request in requests if request.hang_up_after_s > 0}
-    lost = sum(
-        one.outcome is Outcome.UNSENT
-        or (horizon_s is None and one.outcome is Outcome.CANCELLED and one.index not in hang_ups)
-        for one in owed
-    )
-    return lost / max(1, len(owed))
+    lost = columns.is_outcome(Outcome.UNSENT)
+    if horizon_s is None:
+        lost |= columns.is_outcome(Outcome.CANCELLED) & ~columns.hangs_up
+        return float(lost.sum()) / max(1, len(lost))
+    owed = columns.due_s < horizon_s
+    return float((lost & owed).sum()) / max(1, int(owed.sum()))
 
 
-def _all_accounted(
-    requests: Sequence[PlannedRequest], observations: tuple[Observation, ...]
-) -> tuple[Observation, ...]:
-    seen = {observation.index for observation in observations}
-    missing = (
-        Observation(
-            index=request.index,
-            due_ns=request.due_ns,
-            outcome=Outcome.UNSENT,
-            end_ns=request.due_ns,
-            error="the run ended before this was recorded",
+def _not_whole(columns: Columns, answers: Answers) -> dict[str, str]:
+    """What covers less than it seems to, because a million of them would not fit."""
+    why = {}
+    if answers.dropped or answers.cut:
+        why["answers"] = (
+            f"the texts of {answers.dropped:,} answers were not kept and {answers.cut:,} were cut: the journal's bound "
+            "for answers was reached; every number covers them all the same"
         )
-        for request in requests
-        if request.index not in seen
-    )
-    return (*observations, *missing)
+    if columns.gap_share < 1:
+        why["itl_s"] = f"gaps are those of every {round(1 / columns.gap_share)}th stream, evenly chosen"
+    return why
 
 
 def _stopped_at(events: Sequence[Event], last: Tick | None) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from scenarios.drift import numbers, words
 from scenarios.drift.accuracy import AccuracyMonitor
@@ -28,7 +27,7 @@ IN_A_ROW = 2
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    counts: npt.NDArray[np.float32]
+    text: str
     profile: str
     numbers: tuple[tuple[str, float], ...]
     era: str
@@ -69,7 +68,7 @@ class DriftMonitor:
         if request.profile == ODD_PROFILE:
             return
         self._last_t_s = max(self._last_t_s, t_s)
-        one = _Input(word_counts(request.prompt_text), request.profile, request.numbers, request.era)
+        one = _Input(request.prompt_text, request.profile, request.numbers, request.era)
         if request.era == "A" and len(self._reference) < self._size:
             self._reference.append(one)
         else:
@@ -127,8 +126,8 @@ class DriftMonitor:
     def _evaluate(self, t_s: float) -> None:
         every = [*self._reference, *self._recent]
         self._comparison = words.compare(
-            np.array([one.counts for one in self._reference]),
-            np.array([one.counts for one in self._recent]),
+            np.array([word_counts(one.text) for one in self._reference]),
+            np.array([word_counts(one.text) for one in self._recent]),
             [one.profile for one in every],
             self._seed + self._evaluations,
         )

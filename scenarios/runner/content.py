@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from engine.safety import scan
+from functools import lru_cache
+
+import engine.safety
 from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.odd import is_correct
 from scenarios.request import PlannedRequest
 
 SCANNED_CHARACTERS = 100_000  # an answer longer than this is scanned up to here
+_SHORT = 1_000  # characters; so many short answers are remembered with what was found in them
+_REMEMBERED = 4_096
+
+_scan_again = lru_cache(_REMEMBERED)(engine.safety.scan)
 
 
 def judge_content(request: PlannedRequest, observation: Observation) -> tuple[Judged, tuple[Finding, ...]]:
     """Judge one observation against its request. Pure."""
     judged = Judged(index=request.index, correct=_correct(request, observation))
-    if not observation.answer:
+    answer = observation.answer
+    if not answer:
         return judged, ()
-    found = scan(observation.answer[:SCANNED_CHARACTERS], planted=request.expect.planted)
+    scan = _scan_again if len(answer) <= _SHORT else engine.safety.scan
+    found = scan(answer[:SCANNED_CHARACTERS], planted=request.expect.planted)
     return judged, tuple(
         Finding(
             index=request.index,

@@ -5,10 +5,12 @@ The final numbers come from the observations themselves (scenarios.summary); the
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
 
 from scenarios.definition import GateSpec, Slo
 from scenarios.metrics import LATENCIES, ODD_PROFILE
@@ -17,6 +19,8 @@ from scenarios.request import PlannedRequest
 from scenarios.stats.ring import SketchRing
 from scenarios.stats.sketch import LogSketch
 
+Ints = npt.NDArray[np.int64]
+
 NS = 1_000_000_000
 RATE_WINDOW_S = 2.0
 QUANTILE_WINDOW_S = 10
@@ -24,23 +28,56 @@ _NO_ERROR = (Outcome.OK, Outcome.SHED, Outcome.CANCELLED)
 
 
 class LiveRun:
-    """Counters of one run. It has no clock: the caller says what time of the run it is, in seconds from the start."""
+    """Counters of one run. It has no clock: the caller says what time of the run it is, in seconds from the start.
 
-    def __init__(self, requests: Sequence[PlannedRequest], slo: Slo) -> None:
-        self.requests = requests
+    Folding only gathers; sketches take in what was gathered when they are read, many values at once.
+    """
+
+    def __init__(self, due_ns: Ints, slo: Slo) -> None:
+        """due_ns: when each planned request is due, ascending."""
         self.slo = slo
         self.outcomes: Counter[str] = Counter()
         self.findings: Counter[str] = Counter()
         self.tokens = 0
         self.sent = 0
         self.in_flight = 0
-        self.recent_ttft = SketchRing(QUANTILE_WINDOW_S)
-        self.recent_itl = SketchRing(QUANTILE_WINDOW_S)
-        self.sketches: Mapping[str, LogSketch] = {name: LogSketch() for name in LATENCIES}
+        self._ttft, self._itl = SketchRing(QUANTILE_WINDOW_S), SketchRing(QUANTILE_WINDOW_S)
+        self._sketches = {name: LogSketch() for name in LATENCIES}
+        self._values: dict[str, list[float]] = {name: [] for name in LATENCIES}
+        self._recent_ttft: dict[int, list[float]] = {}  # second of the run -> values
+        self._recent_itl: dict[int, list[float]] = {}
         self._hits: Counter[str] = Counter()
         self._over: Counter[str] = Counter()
-        self._due_ns = [request.due_ns for request in requests]
+        self._due_ns = due_ns
         self._ended: deque[tuple[float, int]] = deque()  # (when, tokens) of the last seconds
+
+    @property
+    def planned(self) -> int:
+        """Requests of the plan so far."""
+        return len(self._due_ns)
+
+    @property
+    def sketches(self) -> Mapping[str, LogSketch]:
+        """Each latency over the whole run."""
+        for name, values in self._values.items():
+            if values:
+                self._sketches[name].add_many(values)
+                self._values[name] = []
+        return self._sketches
+
+    @property
+    def recent_ttft(self) -> SketchRing:
+        """TTFT of the last seconds."""
+        return _poured(self._recent_ttft, self._ttft)
+
+    @property
+    def recent_itl(self) -> SketchRing:
+        """Gaps of the streams that ended in the last seconds."""
+        return _poured(self._recent_itl, self._itl)
+
+    def extend(self, due_ns: Ints) -> None:
+        """More requests were planned; they are due after all that were."""
+        self._due_ns = np.concatenate((self._due_ns, due_ns))
 
     def counts(self, gates: Sequence[GateSpec]) -> dict[str, tuple[int, int]]:
         """Hits and finished requests of each rate that `gates` ask for; findings count over answers with text."""
@@ -49,13 +86,15 @@ class LiveRun:
             name: (self._hits[name], self._over["findings" if name.startswith("findings.") else name]) for name in names
         }
 
-    def fold(self, observation: Observation, judged: Judged, findings: Sequence[Finding]) -> None:
+    def fold(
+        self, request: PlannedRequest, observation: Observation, judged: Judged, findings: Sequence[Finding]
+    ) -> None:
         """Take in one finished request."""
-        request = self.requests[observation.index]
         self.outcomes[observation.outcome.value] += 1
-        self.findings.update(finding.category for finding in findings)
         self.tokens += observation.completion_tokens or 0
         self._ended.append((observation.end_ns / NS, observation.completion_tokens or 0))
+        if findings:
+            self.findings.update(finding.category for finding in findings)
         if observation.answer:
             self._count_findings({finding.category for finding in findings})
         if request.profile == ODD_PROFILE:
@@ -63,19 +102,19 @@ class LiveRun:
             return
         latencies = _latencies(observation)
         for name, value_s in latencies.items():
-            self.sketches[name].add(value_s)
+            self._values[name].append(value_s)
         if observation.first_ns is not None:
-            self.recent_ttft.add(observation.first_ns / NS, latencies["ttft_s"])
+            self._recent_ttft.setdefault(observation.first_ns // NS, []).append(latencies["ttft_s"])
         times = observation.event_ns
         if len(times) > 1:
             gaps_s = [(late - early) / NS for early, late in pairwise(times)]
-            self.sketches["itl_s"].add_many(gaps_s)
-            self.recent_itl.add_many(observation.end_ns / NS, gaps_s)
+            self._values["itl_s"] += gaps_s
+            self._recent_itl.setdefault(observation.end_ns // NS, []).extend(gaps_s)
         self._count_rates(request, observation, judged, latencies)
 
     def due(self, t_s: float) -> int:
         """Requests due by then."""
-        return bisect_right(self._due_ns, int(t_s * NS))
+        return int(np.searchsorted(self._due_ns, int(t_s * NS), side="right"))
 
     def rates(self, t_s: float) -> tuple[float, float, float]:
         """Requests due, requests done and tokens per second over the window that ends at `t_s`."""
@@ -106,6 +145,13 @@ class LiveRun:
         if judged.correct is not None:
             self._count("accuracy", judged.correct)
             self._count("accuracy.era_b" if request.era == "B" else "accuracy.era_a", judged.correct)
+
+
+def _poured(recent: dict[int, list[float]], ring: SketchRing) -> SketchRing:
+    for second in sorted(recent):
+        ring.add_many(second, recent[second])
+    recent.clear()
+    return ring
 
 
 def _latencies(observation: Observation) -> dict[str, float]:

@@ -33,7 +33,7 @@ def draw_tick(
         t_s=t_s,
         state=phase,
         duration_s=scenario.arrivals.duration_s,
-        planned=len(live.requests),
+        planned=live.planned,
         due=live.due(t_s),
         sent=live.sent,
         in_flight=live.in_flight,

@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from engine.supervisor import EngineEvent
 from engine.telemetry import describe_machine
-from scenarios.definition import FaultSpec, Scenario
+from scenarios.definition import FaultSpec
 from scenarios.drift import DriftMonitor
 from scenarios.errors import JournalError
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.load.pool import LoadPool
-from scenarios.metrics import ODD_PROFILE
-from scenarios.observation import Outcome
 from scenarios.plan import Plan, make_plan
 from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, SCENARIO, rebuild
+from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, RunInfo
-from scenarios.runner.content import judge_content
+from scenarios.runner.clock import NS, RunClock
 from scenarios.runner.fault_board import FaultBoard
 from scenarios.runner.instrument import InstrumentWatch
-from scenarios.runner.live import NS, LiveRun
+from scenarios.runner.intake import Intake
+from scenarios.runner.leg import Leg
+from scenarios.runner.live import LiveRun
 from scenarios.runner.options import RunOptions
+from scenarios.runner.planning import PlanWriter, StoredRequests
 from scenarios.runner.target import EmbeddedTarget, RemoteTarget, Target
 from scenarios.runner.telemetry import Telemetry
 from scenarios.runner.ticks import draw_tick
 from scenarios.runs import journal_path
 from scenarios.tick import Event, Tick
 
-TICK_S = 0.25
-LEAD_S = 0.3  # between the last preparation and the first due time
+TICK_S = 0.25  # also the time between two commits: what a crash can lose
 STOP_GRACE_S = 2.0
 
 OnTick = Callable[[Tick], None]
@@ -55,10 +57,10 @@ async def run_trial(options: RunOptions, on_tick: OnTick, on_event: OnEvent, sto
         HarnessError: the load workers cannot be started.
     """
     path = journal_path(options.runs_dir, options.run_id)
-    journal = JournalWriter(path)
+    journal = JournalWriter(path, options.scenario.keep)
     try:
         trial = Trial(options, journal, on_tick, on_event, stop)
-        await trial.run()
+        await trial.run(lambda: one_plan(trial))
     finally:
         journal.close()
     with JournalReader(path) as reader:
@@ -68,171 +70,217 @@ async def run_trial(options: RunOptions, on_tick: OnTick, on_event: OnEvent, sto
     return document
 
 
+async def one_plan(trial: Trial) -> None:
+    """The story of an ordinary run."""
+    options = trial.options
+    await trial.start_target()
+    plan = await asyncio.to_thread(make_plan, options.scenario, options.seed, trial.target.wire_model)
+    await trial.write_plan(plan)
+    await trial.instrument.preflight()
+    await trial.send(Leg(plan), options.scenario.faults)
+    trial.judge()
+
+
 class Trial:
-    """The parts of one run and how they hang together; `run` is the story."""
+    """The parts of one run and how they hang together; a story says in which order they are used.
+
+    A story starts the target, writes a plan and sends it, as often as it likes: the run's clock stands still between
+    two plans. The indexes of a plan go on where those of the one before ended, its due times from `clock.next_due_ns`.
+    """
 
     def __init__(
-        self, options: RunOptions, journal: JournalWriter, on_tick: OnTick, on_event: OnEvent, stop: asyncio.Event
+        self,
+        options: RunOptions,
+        journal: JournalWriter,
+        on_tick: OnTick,
+        on_event: OnEvent,
+        stop: asyncio.Event,
     ) -> None:
-        self._options = options
-        self._scenario = options.scenario
-        self._journal = journal
+        self.options = options
+        self.journal = journal
+        self.clock = RunClock()
+        self.target: Target = (
+            RemoteTarget(options) if options.target else EmbeddedTarget(options, self._on_engine_event)
+        )
+        self.telemetry = Telemetry(self.target)
+        self.instrument = InstrumentWatch(self.telemetry)
+        self.live = LiveRun(np.empty(0, dtype=np.int64), options.scenario.slo)
+        self.drift = DriftMonitor(planned=0)
+        self.info = RunInfo(
+            id=options.run_id,
+            scenario=options.scenario.name,
+            seed=options.seed,
+            plan_hash="",
+            target=self.target.describe,
+            model=self.target.model,
+            started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            environment={**describe_machine(), "gpu_note": self.telemetry.gpu_note, "engine_ours": self.target.owned},
+            state="running",
+        )
         self._on_tick = on_tick
         self._on_event = on_event
         self._stop = stop
-        self._t0_ns: int | None = None
         self._phase = "preparing"
         self._commands_taken = 0
-        self._target: Target = (
-            RemoteTarget(options) if options.target else EmbeddedTarget(options, self._on_engine_event)
-        )
-        self._faults = FaultBoard(self._target, self._now_s, self._emit)
-        self._telemetry = Telemetry(self._target)
-        self._instrument = InstrumentWatch(self._telemetry)
-        self._live = LiveRun((), self._scenario.slo)
-        self._drift = DriftMonitor(planned=0)
-        self._info = RunInfo(
-            id=options.run_id,
-            scenario=self._scenario.name,
-            seed=options.seed,
-            plan_hash="",
-            target=self._target.describe,
-            model=self._target.model,
-            started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            environment={**describe_machine(), "gpu_note": self._telemetry.gpu_note, "engine_ours": self._target.owned},
-            state="running",
-        )
+        self._faults = FaultBoard(self.target, lambda: self.clock.now_s, self.emit)
 
-    async def run(self) -> None:
-        """Prepare, send, judge. Whatever happens, target and workers are ended and the journal says how it was."""
+    async def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Follow the story. Whatever happens, target and workers are ended and the journal says how it was."""
         try:
-            self._journal.set_meta("runner_pid", str(os.getpid()))
-            self._journal.set_meta(SCENARIO, msgspec.json.encode(self._scenario).decode())
-            self._save_info()
-            self._journal.commit()
-            await _beside(self._work(), self._telemetry.follow(), self._ticking())
+            self.journal.set_meta("runner_pid", str(os.getpid()))
+            self.journal.set_meta(SCENARIO, msgspec.json.encode(self.options.scenario).decode())
+            self.save_info()
+            self.journal.commit()
+            await _beside(story(), self.telemetry.follow(), self._ticking())
         except BaseException as error:
             if not isinstance(error, JournalError) and self._phase != "done":
-                self._emit("run.failed", str(error) or type(error).__name__, None)
-                self._save_info(state="failed")
-                self._journal.commit()
+                self.emit("run.failed", str(error) or type(error).__name__)
+                self.save_info(state="failed")
+                self.journal.commit()
             raise
         finally:
-            await self._target.stop()
-            self._telemetry.close()
+            await self.target.stop()
+            self.telemetry.close()
 
-    # ---- the story
+    # ---- what a story is made of
 
-    async def _work(self) -> None:
-        self._emit("phase.prepare", f"starting: {self._target.describe}", None)
-        await self._target.start()
-        plan = await asyncio.to_thread(make_plan, self._scenario, self._options.seed, self._target.wire_model)
-        self._journal.add_plan(plan)
-        self._save_info(plan_hash=plan.hash, model=self._target.model)
-        self._live = LiveRun(plan, self._scenario.slo)
-        self._drift = _drift_monitor(self._scenario, plan)
-        await self._instrument.preflight()
-        key = os.environ.get(self._options.api_key_env or "", "")
-        pool = LoadPool(plan, self._target.base_url, {"": key}, self._options.workers, road=self._target.road)
+    async def start_target(self) -> None:
+        """Start or reach the target. Raises TargetError."""
+        self.emit("phase.prepare", f"starting: {self.target.describe}")
+        await self.target.start()
+        self.save_info(model=self.target.model)
+
+    async def write_plan(self, plan: Plan) -> None:
+        """Journal the plan in a thread, block by block; the run's plan hash is that of the last one written."""
+        loop = asyncio.get_running_loop()
+
+        def say(count: int) -> None:
+            text = f"planned {count:,} of {len(plan):,} requests"
+            loop.call_soon_threadsafe(self.emit, "phase.plan", text)
+
+        writer = PlanWriter(plan, self.journal, say)
         try:
-            await pool.prepare()
-            self._instrument.watch(pool)
-            self._t0_ns = time.monotonic_ns() + int(LEAD_S * NS)
-            pool.start(self._t0_ns)
-            self._phase = "running"
-            self._emit("phase.run", f"{len(plan)} requests, plan {plan.hash[:16]}", None, at_s=0.0)
-            await _beside(self._receive(pool, plan), self._faults.follow(self._scenario.faults), self._obey_stop(pool))
+            planned = await asyncio.to_thread(writer.write)
         finally:
-            await pool.close()
-        self._judge()
+            writer.stop()
+        self.save_info(plan_hash=planned.hash)
+        self.journal.commit()
+        self.live.extend(plan.due_ns)
+        drift = self.options.scenario.workload.drift
+        start_s = None if drift is None else drift.start * self.options.scenario.arrivals.duration_s
+        if self.live.planned == len(plan):  # drift is watched from the first plan on
+            self.drift = DriftMonitor(len(plan) - planned.odd, start_s)
 
-    async def _receive(self, pool: LoadPool, plan: Plan) -> None:
+    async def send(self, leg: Leg, faults: Sequence[FaultSpec] = ()) -> None:
+        """Send what was written, take in what comes of it, and stop where the operator says so.
+
+        Raises TargetError, or HarnessError where the load workers cannot be started.
+        """
+        options = self.options
+        key = os.environ.get(options.api_key_env or "", "")
+        with self._requests(leg) as request:
+            intake = Intake(self.journal, self.live, self.drift, request)
+            pool = LoadPool(leg.plan, self.target.base_url, {"": key}, options.workers, road=self.target.road)
+            try:
+                await pool.prepare()
+                self.instrument.watch(pool)
+                pool.start(self.clock.start())
+                self._phase = "running"
+                due_s = float(leg.plan.due_ns[0]) / NS
+                self.emit("phase.run", f"{len(leg.plan)} requests, plan {self.info.plan_hash[:16]}", at_s=due_s)
+                await _beside(self._receive(pool, leg, intake), self._faults.follow(faults), self._obey_stop(pool))
+            finally:
+                self.clock.hold()
+                await pool.close()
+
+    @contextmanager
+    def _requests(self, leg: Leg) -> Iterator[Callable[[int], PlannedRequest]]:
+        """The requests by the journal's index: read from there, which is cheaper, or made anew where it holds none."""
+        if not self.options.scenario.keep.prompts:
+            numbers = leg.numbers
+            yield leg.plan.__getitem__ if numbers is None else lambda i: leg.plan[int(np.searchsorted(numbers, i))]
+            return
+        with JournalReader(self.journal.path) as reader:
+            yield StoredRequests(reader).__getitem__
+
+    async def _receive(self, pool: LoadPool, leg: Leg, intake: Intake) -> None:
         """Take in what the workers report, until every planned request has its observation."""
+        sent_before = self.live.sent
         async for batch in pool.batches():
-            self._live.sent, self._live.in_flight = batch.totals.sent, batch.totals.in_flight
-            self._journal.add_observations(batch.observations)
-            for observation in batch.observations:
-                request = plan[observation.index]
-                judged, findings = judge_content(request, observation)
-                self._live.fold(observation, judged, findings)
-                if observation.outcome is not Outcome.UNSENT:
-                    self._drift.add(observation.end_ns / NS, request, judged.correct)
-                self._journal.add_judged((judged,))
-                self._journal.add_findings(findings)
+            self.live.sent, self.live.in_flight = sent_before + batch.totals.sent, batch.totals.in_flight
+            await intake.take(leg.journalled(batch.observations))
 
     async def _obey_stop(self, pool: LoadPool) -> None:
         await self._stop.wait()
-        self._emit("operator.stop", f"stopped by the operator; what is in flight gets {STOP_GRACE_S:g} s", None)
-        self._save_info(state="interrupted")
+        self.emit("operator.stop", f"stopped by the operator; what is in flight gets {STOP_GRACE_S:g} s")
+        self.save_info(state="interrupted")
         await pool.stop(STOP_GRACE_S)
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
+        """Write the document of everything that was taken in."""
         self._phase = "judging"
-        if self._info.state == "running":
-            self._save_info(state="done")
+        if self.info.state == "running":
+            self.save_info(state="done")
         self._tick()
-        with JournalReader(self._journal.path) as reader:
+        self.journal.commit()
+        with JournalReader(self.journal.path) as reader:
             document = rebuild(reader)
-        self._journal.set_document(document)
+        self.journal.set_document(document)
         self._phase = "done"
-        self._emit(PHASE_DONE, f"{document.verdict}: {document.why}", None)
+        self.emit(PHASE_DONE, f"{document.verdict}: {document.why}")
         self._tick()
+        self.journal.commit()
+
+    def emit(self, kind: str, text: str, recovery_s: float | None = None, at_s: float | None = None) -> None:
+        """Journal an event and show it."""
+        event = Event(t_s=self.clock.now_s if at_s is None else at_s, kind=kind, text=text, recovery_s=recovery_s)
+        self.journal.add_event(event)
+        self._on_event(event)
+
+    def save_info(self, **changes: object) -> None:
+        """Journal what the run is now."""
+        self.info = msgspec.structs.replace(self.info, **changes)
+        self.journal.set_run(self.info)
 
     # ---- what goes on beside it
 
     async def _ticking(self) -> None:
+        loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as injected:
             while True:
-                for command in self._journal.take_commands(self._commands_taken):
+                next_at = loop.time() + TICK_S
+                for command in await asyncio.to_thread(self.journal.take_commands, self._commands_taken):
                     self._commands_taken = command.id
                     match command.kind:
                         case "stop":
                             self._stop.set()
-                        case "fault" if self._t0_ns is None:
-                            self._emit("fault.refused", f"{command.argument}: the run has not started yet", None)
+                        case "fault" if not self.clock.moves:
+                            self.emit("fault.refused", f"{command.argument}: the run has not started yet")
                         case "fault":
-                            injected.create_task(self._faults.inject(FaultSpec(command.argument, self._now_s())))
+                            injected.create_task(self._faults.inject(FaultSpec(command.argument, self.clock.now_s)))
                         case _:
-                            self._emit("operator.unknown", f"no command {command.kind}", None)
+                            self.emit("operator.unknown", f"no command {command.kind}")
                 self._tick()
-                await asyncio.sleep(TICK_S)
+                await asyncio.to_thread(self.journal.commit)
+                await asyncio.sleep(max(0.0, next_at - loop.time()))
 
     def _tick(self) -> None:
-        now_s = self._now_s()
-        if self._phase == "running" and now_s > self._scenario.arrivals.duration_s:
+        now_s = self.clock.now_s
+        scenario = self.options.scenario
+        if self._phase == "running" and now_s > scenario.arrivals.duration_s:
             self._phase = "draining"
         tick = draw_tick(
-            now_s, self._phase, self._scenario, self._live, self._drift, self._telemetry, self._instrument, self._faults
+            now_s, self._phase, scenario, self.live, self.drift, self.telemetry, self.instrument, self._faults
         )
-        self._journal.add_tick(tick)
+        self.journal.add_tick(tick)
         if self._phase != "done":  # the document is made of these: from there on they stay as it found them
-            self._journal.set_meta(INSTRUMENT, msgspec.json.encode(self._instrument.facts()).decode())
-            self._journal.set_meta(DRIFT, msgspec.json.encode(self._drift.facts()).decode())
-        self._journal.commit()
+            self.journal.set_meta(INSTRUMENT, msgspec.json.encode(self.instrument.facts()).decode())
+            self.journal.set_meta(DRIFT, msgspec.json.encode(self.drift.facts()).decode())
         self._on_tick(tick)
-
-    def _emit(self, kind: str, text: str, recovery_s: float | None, at_s: float | None = None) -> None:
-        event = Event(t_s=self._now_s() if at_s is None else at_s, kind=kind, text=text, recovery_s=recovery_s)
-        self._journal.add_event(event)
-        self._on_event(event)
 
     def _on_engine_event(self, event: EngineEvent) -> None:
         text = f"engine {event.kind}" + (f": {event.detail}" if event.detail else "")
-        self._emit(f"engine.{event.kind}", text, None)
-
-    def _now_s(self) -> float:
-        """Seconds of the run; negative, and not moving, until its start is known."""
-        return -LEAD_S if self._t0_ns is None else (time.monotonic_ns() - self._t0_ns) / NS
-
-    def _save_info(self, **changes: object) -> None:
-        self._info = msgspec.structs.replace(self._info, **changes)
-        self._journal.set_run(self._info)
-
-
-def _drift_monitor(scenario: Scenario, plan: Plan) -> DriftMonitor:
-    drift = scenario.workload.drift
-    start_s = None if drift is None else drift.start * scenario.arrivals.duration_s
-    return DriftMonitor(sum(request.profile != ODD_PROFILE for request in plan), start_s)
+        self.emit(f"engine.{event.kind}", text)
 
 
 async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:

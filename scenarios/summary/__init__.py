@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scenarios.summary.columns import Columns, columns_of
 from scenarios.summary.context import FiredFault, SummaryContext
+from scenarios.summary.stored import stored_columns
 from scenarios.summary.summarise import summarise, summarise_columns
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "FiredFault",
     "SummaryContext",
     "columns_of",
+    "stored_columns",
     "summarise",
     "summarise_columns",
 ]

@@ -1,20 +1,25 @@
-"""Plan, observations, judgements and findings as numpy columns, read once: about 150 bytes a request and 8 a gap.
+"""Plan, observations, judgements and findings as numpy columns: about 80 bytes a request and 12 a gap.
 
 Row i is request i in the order of the plan. Seconds are float64, NaN where a request has no such time. Latencies start
 at due, the raw ones at sent. Odd probes have rows (they count in the outcomes) but no latencies: a probe that sends
 slowly or garbles its body on purpose says nothing about the service's speed. They are judged by `odd.correct`.
+
+They are filled from rows, a block at a time, so that a million requests never stand in memory as objects; the rows come
+from a journal (summary.stored) or from objects (`columns_of`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from scenarios.errors import MiscountError
+from scenarios.journal.packing import BASE_BYTES, STEP_BYTES, are_steps, packed_times
 from scenarios.metrics import ODD_PROFILE
 from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.request import PlannedRequest
@@ -22,40 +27,115 @@ from scenarios.request import PlannedRequest
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Rows = Iterable[Sequence[tuple[Any, ...]]]
+"""Blocks of rows."""
 
 OUTCOMES = tuple(Outcome)
-MOST_GAPS = 16_000_000  # beyond it whole streams are left out evenly: 128 MB of gaps are enough for any percentile
+MOST_GAPS = 4_000_000  # beyond it whole streams are left out evenly: 48 MB of gaps are enough for any percentile
+NONE = -(1 << 62)  # a time that a request does not have
 _CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
-_NONE = np.iinfo(np.int64).min
-_BLOCK = 65_536
+_CODE_OF_WORD = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}
+_DUE, _END, _SENT, _FIRST, _ANSWER, _LAST = range(6)
+_FROM_DUE = ("ttft_s", "ttfa_s", "e2e_s", "shed_s")
+_BLOCK = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """See the module's text. `tokens` is -1 where the server gave no usage, `correct` -1 where nothing was judged."""
+    """See the module's text. `tokens` is -1 where the server gave no usage, `correct` -1 where nothing was judged.
+
+    times_ns: due, end, sent, first, answer and last, one row each; NONE where a request has no such time.
+    """
 
     index: Ints
-    due_s: Floats
-    end_s: Floats
+    times_ns: Ints
     outcome: npt.NDArray[np.int8]  # place in OUTCOMES
     odd: Mask
-    sent: Mask
     has_text: Mask
+    hangs_up: Mask  # the client disconnects on purpose
     profile: npt.NDArray[np.int16]  # place in `profiles`
     profiles: tuple[str, ...]
     era_b: Mask
     tokens: Ints
     correct: npt.NDArray[np.int8]
-    latency_s: Mapping[str, Floats]  # ttft_s, ttfa_s, e2e_s, shed_s, tpot_s
-    raw_s: Mapping[str, Floats]  # ttft_s, ttfa_s, e2e_s, shed_s, from sent
     gap_s: Floats  # pooled gaps of all streams
     gap_row: npt.NDArray[np.int32]
+    gap_share: float  # of the gaps there were; below 1 beyond MOST_GAPS
     flagged: Mapping[str, Ints]  # category -> rows whose answer has such a finding
     findings: Mapping[str, int]  # category -> findings in answers; "prompt.<category>" -> in prompts
+
+    @property
+    def due_s(self) -> Floats:
+        """When each was due, from the run's start."""
+        return np.asarray(self.times_ns[_DUE] / 1e9)
+
+    @property
+    def end_s(self) -> Floats:
+        """When each was over."""
+        return np.asarray(self.times_ns[_END] / 1e9)
+
+    @property
+    def sent(self) -> Mask:
+        """Which were written to a connection."""
+        return np.asarray(self.times_ns[_SENT] != NONE)
+
+    @property
+    def latency_s(self) -> Mapping[str, Floats]:
+        """ttft_s, ttfa_s, e2e_s, shed_s from due, and tpot_s; each made when it is asked for."""
+        return _Latencies(self, _DUE, (*_FROM_DUE, "tpot_s"))
+
+    @property
+    def raw_s(self) -> Mapping[str, Floats]:
+        """ttft_s, ttfa_s, e2e_s and shed_s from sent."""
+        return _Latencies(self, _SENT, _FROM_DUE)
 
     def is_outcome(self, *outcomes: Outcome) -> Mask:
         """Which rows ended in one of these."""
         return np.isin(self.outcome, [_CODE[outcome] for outcome in outcomes])
+
+
+class _Latencies(Mapping[str, Floats]):
+    """Latencies by name; they are not kept, since five of them would take as much memory as all else."""
+
+    def __init__(self, columns: Columns, start: int, names: tuple[str, ...]) -> None:
+        self._columns = columns
+        self._start = start
+        self._names = names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, name: str) -> Floats:
+        if name not in self._names:
+            raise KeyError(name)
+        columns, times = self._columns, self._columns.times_ns
+        if name == "tpot_s":
+            first, last, tokens = times[_FIRST], times[_LAST], columns.tokens
+            paced = ~columns.odd & (tokens >= 2) & (first != NONE) & (last > first)
+            return np.where(paced, _between(first, last) / np.maximum(tokens - 1, 1), np.nan)
+        return _between(times[self._start], np.where(columns.odd, NONE, self._moment(name)))
+
+    def _moment(self, name: str) -> Ints:
+        columns, times = self._columns, self._columns.times_ns
+        match name:
+            case "ttft_s":
+                return np.asarray(times[_FIRST])
+            case "ttfa_s":
+                return np.asarray(times[_ANSWER])
+            case "e2e_s":
+                whole = np.where(times[_LAST] == NONE, times[_END], times[_LAST])
+                return np.where(columns.outcome == _CODE[Outcome.OK], whole, NONE)
+            case _:
+                return np.where(columns.outcome == _CODE[Outcome.SHED], times[_END], NONE)
+
+
+def _between(start_ns: Ints, end_ns: Ints) -> Floats:
+    """Seconds between two times, NaN where one is missing; subtracted as integers, so that 0.8 s is exactly 0.8."""
+    missing = (start_ns == NONE) | (end_ns == NONE)
+    return np.where(missing, np.nan, np.where(missing, 0, end_ns - start_ns) / 1e9)
 
 
 def columns_of(
@@ -65,132 +145,168 @@ def columns_of(
     findings: Sequence[Finding] = (),
 ) -> Columns:
     """Columns in the order of the plan. Raises MiscountError unless there is one observation for each request."""
-    index = np.fromiter((request.index for request in requests), np.int64, len(requests))
-    rows = _Rows(index)
-    place = _one_each(rows, index, observations)
-    names = sorted({request.profile for request in requests})
-    number = {name: at for at, name in enumerate(names)}
-    profile = np.fromiter((number[request.profile] for request in requests), np.int16, len(requests))
-    odd: Mask = profile == number.get(ODD_PROFILE, -1)
+    observed = {one.index: one for one in observations}
+    planned = {request.index for request in requests}
+    twice = len(observations) - len(observed)
+    if twice or planned != observed.keys():
+        strays = len(observed.keys() - planned)
+        raise miscount(len(requests), len(observations), len(planned - observed.keys()), twice, strays)
+    correct = {one.index: int(one.correct) for one in judged if one.correct is not None}
+    rows = (_row(request, observed[request.index], correct.get(request.index, -1)) for request in requests)
+    gaps = sum(max(0, len(one.event_ns) - 1) for one in observations)
+    step = gap_step(gaps)
+    streams = (
+        (one.index, len(one.event_ns), packed_times(one.event_ns))
+        for one in observations
+        if one.event_ns and not one.index % step
+    )
+    found = ((finding.category, finding.where, finding.index) for finding in findings)
+    return make_columns(len(requests), _blocks(rows), _blocks(streams), gaps, _blocks(found))
 
-    def times(name: str) -> Ints:
-        """One time of the observations in nanoseconds, in plan order."""
-        values = (_NONE if (ns := getattr(observation, name)) is None else ns for observation in observations)
-        return np.fromiter(values, np.int64, len(place))[place]
 
-    outcome = np.fromiter((_CODE[observation.outcome] for observation in observations), np.int8, len(place))[place]
-    tokens = np.fromiter(
-        (-1 if (count := observation.completion_tokens) is None else count for observation in observations),
-        np.int64,
-        len(place),
-    )[place]
-    has_text = np.fromiter((bool(observation.answer) for observation in observations), np.bool_, len(place))[place]
-    due, sent, first, last, end = (times(name) for name in ("due_ns", "sent_ns", "first_ns", "last_ns", "end_ns"))
-    ok, shed = outcome == _CODE[Outcome.OK], outcome == _CODE[Outcome.SHED]
-    moments = {
-        "ttft_s": np.where(odd, _NONE, first),
-        "ttfa_s": np.where(odd, _NONE, times("answer_ns")),
-        "e2e_s": np.where(ok & ~odd, np.where(last == _NONE, end, last), _NONE),
-        "shed_s": np.where(shed & ~odd, end, _NONE),
-    }
-    paced = ~odd & (tokens >= 2) & (first != _NONE) & (last > first)
-    tpot = np.where(paced, _between(first, last) / np.maximum(tokens - 1, 1), np.nan)
-    gap_s, gap_row = _gaps(observations, np.argsort(place), odd)
-    flagged, counts = _findings(rows, findings)
-    return Columns(
-        index=index,
-        due_s=due / 1e9,
-        end_s=end / 1e9,
-        outcome=outcome,
-        odd=odd,
-        sent=sent != _NONE,
-        has_text=has_text,
-        profile=profile,
-        profiles=tuple(names),
-        era_b=np.fromiter((request.era == "B" for request in requests), np.bool_, len(requests)),
-        tokens=tokens,
-        correct=_correct(rows, judged, len(requests)),
-        latency_s={name: _between(due, moment) for name, moment in moments.items()} | {"tpot_s": tpot},
-        raw_s={name: _between(sent, moment) for name, moment in moments.items()},
-        gap_s=gap_s,
-        gap_row=gap_row,
-        flagged=flagged,
-        findings=counts,
+def miscount(planned: int, observed: int, missing: int, twice: int, strays: int) -> MiscountError:
+    """The error that says how plan and observations do not match."""
+    return MiscountError(
+        f"{planned} requests were planned and {observed} observed: {missing} have no observation, {twice} have more "
+        f"than one, {strays} observations belong to no request; this is a bug of the harness"
     )
 
 
-def _between(start_ns: Ints, end_ns: Ints) -> Floats:
-    """Seconds between two times, NaN where one is missing; subtracted as integers, so that 0.8 s is exactly 0.8."""
-    missing = (start_ns == _NONE) | (end_ns == _NONE)
-    return np.where(missing, np.nan, np.where(missing, 0, end_ns - start_ns) / 1e9)
+def gap_step(gaps: int) -> int:
+    """Of so many gaps, the streams whose index is a multiple of this are taken."""
+    return max(1, -(-gaps // MOST_GAPS))
+
+
+def make_columns(n: int, rows: Rows, streams: Rows, gaps: int, findings: Rows) -> Columns:
+    """Columns of `n` requests.
+
+    rows: index, profile, era, hangs_up, outcome, the six times, tokens, has_text, correct, in the order of the plan
+    (NONE or -1 for what there is not). streams: index, number of events and packed times, of every `gap_step(gaps)`-th
+    index. gaps: how many there are in all. findings: category, place, index.
+    """
+    index, tokens = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    times_ns = np.empty((6, n), dtype=np.int64)
+    outcome, correct = np.empty(n, dtype=np.int8), np.empty(n, dtype=np.int8)
+    profile = np.empty(n, dtype=np.int16)
+    era_b, has_text, hangs_up = (np.empty(n, dtype=np.bool_) for _ in range(3))
+    names: dict[str, int] = {}
+    at = 0
+    for block in rows:
+        part = slice(at, at + len(block))
+        at += len(block)
+        indexes, profiles, eras, hang_ups, outcomes, *times, counts, texts, verdicts = zip(*block, strict=True)
+        index[part], tokens[part], correct[part] = indexes, counts, verdicts
+        times_ns[:, part] = times
+        outcome[part] = [_CODE_OF_WORD[word] for word in outcomes]
+        profile[part] = [names.setdefault(name, len(names)) for name in profiles]
+        era_b[part] = [era == "B" for era in eras]
+        has_text[part], hangs_up[part] = texts, hang_ups
+    ordered = sorted(names)
+    profile = np.array([ordered.index(name) for name in names] or [0], dtype=np.int16)[profile]
+    odd: Mask = profile == (ordered.index(ODD_PROFILE) if ODD_PROFILE in names else -1)
+    place = _Rows(index)
+    gap_s, gap_row = _gaps(streams, -(-gaps // gap_step(gaps)), place, odd)
+    flagged, found = _findings(findings, place)
+    return Columns(
+        index=index,
+        times_ns=times_ns,
+        outcome=outcome,
+        odd=odd,
+        has_text=has_text,
+        hangs_up=hangs_up,
+        profile=profile,
+        profiles=tuple(ordered),
+        era_b=era_b,
+        tokens=tokens,
+        correct=correct,
+        gap_s=gap_s,
+        gap_row=gap_row,
+        gap_share=1.0 / gap_step(gaps),
+        flagged=flagged,
+        findings=found,
+    )
+
+
+def _row(request: PlannedRequest, one: Observation, correct: int) -> tuple[Any, ...]:
+    times = (one.due_ns, one.end_ns, one.sent_ns, one.first_ns, one.answer_ns, one.last_ns)
+    return (
+        request.index,
+        request.profile,
+        request.era,
+        request.hang_up_after_s > 0 or request.hang_up_after_events > 0,
+        one.outcome.value,
+        *(NONE if ns is None else ns for ns in times),
+        -1 if one.completion_tokens is None else one.completion_tokens,
+        bool(one.answer),
+        correct,
+    )
+
+
+def _blocks(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    rows = iter(rows)
+    while block := list(islice(rows, _BLOCK)):
+        yield block
 
 
 class _Rows:
     """Row of an index; plans are numbered from 0 in order, but nothing here relies on it."""
 
     def __init__(self, index: Ints) -> None:
-        self._order = np.argsort(index, kind="stable")
-        self._sorted = index[self._order]
+        in_order = bool((index[1:] > index[:-1]).all())
+        self._order = None if in_order else np.argsort(index, kind="stable")
+        self._sorted = index if self._order is None else index[self._order]
 
     def of(self, indexes: Ints) -> Ints:
         """The row of each index; -1 for one that is not in the plan."""
         if not len(self._sorted):
             return np.full(len(indexes), -1, dtype=np.int64)
         at = np.minimum(np.searchsorted(self._sorted, indexes), len(self._sorted) - 1)
-        return np.where(self._sorted[at] == indexes, self._order[at], -1)
+        return np.where(self._sorted[at] == indexes, at if self._order is None else self._order[at], -1)
 
 
-def _one_each(rows: _Rows, index: Ints, observations: Sequence[Observation]) -> Ints:
-    """For each row the place of its observation."""
-    seen = rows.of(np.fromiter((observation.index for observation in observations), np.int64, len(observations)))
-    times = np.bincount(seen[seen >= 0], minlength=len(index))
-    if (seen < 0).any() or (times != 1).any():
-        missing, twice = int((times == 0).sum()), int((times > 1).sum())
-        raise MiscountError(
-            f"{len(index)} requests were planned and {len(observations)} observed: {missing} have no observation, "
-            f"{twice} have more than one, {int((seen < 0).sum())} observations belong to no request; "
-            "this is a bug of the harness"
-        )
-    place = np.empty(len(index), dtype=np.int64)
-    place[seen] = np.arange(len(observations))
-    return place
+def _gaps(streams: Rows, expected: int, place: _Rows, odd: Mask) -> tuple[Floats, npt.NDArray[np.int32]]:
+    """Every gap between two events of one stream, and the row of its stream; `expected`: about how many."""
+    gaps, owners = np.empty(expected), np.empty(expected, dtype=np.int32)
+    n = 0
+    for block in streams:
+        indexes, counts, packed = zip(*block, strict=True)
+        row = place.of(np.array(indexes, dtype=np.int64))
+        for step_ns, owner in _steps(row, np.array(counts, dtype=np.int64), packed):
+            inside = ~odd[owner] & (owner >= 0)
+            found = int(inside.sum())
+            if n + found > len(gaps):
+                gaps, owners = np.resize(gaps, (n + found) * 5 // 4), np.resize(owners, (n + found) * 5 // 4)
+            gaps[n : n + found] = step_ns[inside] / 1e9
+            owners[n : n + found] = owner[inside]
+            n += found
+    return gaps[:n], owners[:n]
 
 
-def _gaps(observations: Sequence[Observation], row_of: Ints, odd: Mask) -> tuple[Floats, npt.NDArray[np.int32]]:
-    """Every gap between two events of one stream, and the row of its stream."""
-    lengths = np.fromiter((len(observation.event_ns) for observation in observations), np.int64, len(observations))
-    step = max(1, -(-int(np.maximum(lengths - 1, 0).sum()) // MOST_GAPS))
-    gaps, owners = [np.empty(0)], [np.empty(0, dtype=np.int32)]
-    for start in range(0, len(observations), _BLOCK * step):
-        block = observations[start : start + _BLOCK * step : step]
-        counts = lengths[start : start + _BLOCK * step : step]
-        events = np.fromiter(chain.from_iterable(one.event_ns for one in block), np.int64, int(counts.sum()))
-        owner = np.repeat(row_of[start : start + _BLOCK * step : step], counts)
-        inside = (owner[1:] == owner[:-1]) & ~odd[owner[1:]]
-        gaps.append(np.diff(events)[inside] / 1e9)
-        owners.append(owner[1:][inside].astype(np.int32))
-    return np.concatenate(gaps), np.concatenate(owners)
+def _steps(row: Ints, counts: Ints, packed: Sequence[bytes]) -> Iterator[tuple[npt.NDArray[Any], Ints]]:
+    """The gaps in ns of packed times, and the row of each: those packed as steps together, the others one by one."""
+    steps = np.array([are_steps(len(data), count) for data, count in zip(packed, counts.tolist(), strict=True)])
+    words = np.frombuffer(b"".join(data for data, is_steps in zip(packed, steps, strict=True) if is_steps), dtype="<u4")
+    lengths = counts[steps] - 1 + BASE_BYTES // STEP_BYTES
+    is_gap = np.ones(len(words), dtype=np.bool_)
+    starts = np.cumsum(lengths) - lengths
+    is_gap[starts] = is_gap[starts + 1] = False  # the base's two words
+    yield words[is_gap], np.repeat(row[steps], counts[steps] - 1)
+    for at in np.flatnonzero(~steps).tolist():
+        times = np.frombuffer(packed[at], dtype="<i8")
+        yield np.diff(times), np.full(len(times) - 1, row[at])
 
 
-def _correct(rows: _Rows, judged: Sequence[Judged], n: int) -> npt.NDArray[np.int8]:
-    correct = np.full(n, -1, dtype=np.int8)
-    told = [one for one in judged if one.correct is not None]
-    at = rows.of(np.fromiter((one.index for one in told), np.int64, len(told)))
-    values = np.fromiter((bool(one.correct) for one in told), np.int8, len(told))
-    correct[at[at >= 0]] = values[at >= 0]
-    return correct
-
-
-def _findings(rows: _Rows, findings: Sequence[Finding]) -> tuple[dict[str, Ints], dict[str, int]]:
+def _findings(findings: Rows, place: _Rows) -> tuple[dict[str, Ints], dict[str, int]]:
     indexes: dict[str, list[int]] = {}
     counts: dict[str, int] = {}
-    for finding in findings:
-        name = finding.category if finding.where == "answer" else f"{finding.where}.{finding.category}"
-        counts[name] = counts.get(name, 0) + 1
-        if finding.where == "answer":
-            indexes.setdefault(finding.category, []).append(finding.index)
+    for block in findings:
+        for category, where, index in block:
+            name = category if where == "answer" else f"{where}.{category}"
+            counts[name] = counts.get(name, 0) + 1
+            if where == "answer":
+                indexes.setdefault(category, []).append(index)
     flagged = {}
     for category, found in indexes.items():
-        at = np.unique(rows.of(np.array(found, dtype=np.int64)))
+        at = np.unique(place.of(np.array(found, dtype=np.int64)))
         flagged[category] = at[at >= 0]
     return flagged, dict(sorted(counts.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,9 +60,9 @@ def runs(draw: st.DrawFn) -> list[tuple[PlannedRequest, Observation, Judged, tup
 def test_every_live_rate_is_the_rate_of_the_summary(
     run: list[tuple[PlannedRequest, Observation, Judged, tuple[Finding, ...]]],
 ) -> None:
-    live = LiveRun([request for request, *_ in run], SLO)
-    for _, observation, judged, findings in run:
-        live.fold(observation, judged, findings)
+    live = LiveRun(np.array([request.due_ns for request, *_ in run], dtype=np.int64), SLO)
+    for request, observation, judged, findings in run:
+        live.fold(request, observation, judged, findings)
     columns = columns_of(
         [request for request, *_ in run],
         [observation for _, observation, _, _ in run],
@@ -82,12 +83,12 @@ def test_every_live_rate_is_the_rate_of_the_summary(
 
 def test_rates_count_the_last_two_seconds() -> None:
     requests = [PlannedRequest(index=i, due_ns=i * 100 * MS, path="/", body=b"") for i in range(40)]
-    live = LiveRun(requests, Slo())
+    live = LiveRun(np.array([request.due_ns for request in requests]), Slo())
     for request in requests[:35]:
         end = request.due_ns + 50 * MS
         observation = Observation(
             index=request.index, due_ns=request.due_ns, outcome=Outcome.OK, end_ns=end, completion_tokens=3
         )
-        live.fold(observation, Judged(index=request.index), ())
+        live.fold(request, observation, Judged(index=request.index), ())
     due, done, tokens = live.rates(3.5)
     assert (due, done, tokens) == (10.0, 10.0, 30.0)

@@ -1,0 +1,48 @@
+"""What the workers report, taken in: journalled, judged, counted, watched for drift."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from scenarios.drift import DriftMonitor
+from scenarios.journal import JournalWriter
+from scenarios.observation import Observation, Outcome
+from scenarios.request import PlannedRequest
+from scenarios.runner.clock import NS
+from scenarios.runner.content import judge_content
+from scenarios.runner.live import LiveRun
+
+_AT_ONCE = 64  # observations between two turns of the loop: 5 ms of work
+
+
+class Intake:
+    """Judges each observation against its request, once, before the journal may let go of the answer's text."""
+
+    def __init__(
+        self, journal: JournalWriter, live: LiveRun, drift: DriftMonitor, request: Callable[[int], PlannedRequest]
+    ) -> None:
+        self._journal = journal
+        self._live = live
+        self._drift = drift
+        self._request = request
+
+    async def take(self, observations: Sequence[Observation]) -> None:
+        """Take in a batch, with a turn of the loop now and then: ticks must not wait for it."""
+        for at in range(0, len(observations), _AT_ONCE):
+            self._take(observations[at : at + _AT_ONCE])
+            await asyncio.sleep(0)
+
+    def _take(self, observations: Sequence[Observation]) -> None:
+        judgements = []
+        for observation in observations:
+            request = self._request(observation.index)
+            judged, findings = judge_content(request, observation)
+            judgements.append(judged)
+            if findings:
+                self._journal.add_findings(findings)
+            self._live.fold(request, observation, judged, findings)
+            if observation.outcome is not Outcome.UNSENT:
+                self._drift.add(observation.end_ns / NS, request, judged.correct)
+        self._journal.add_judged(judgements)
+        self._journal.add_observations(observations)
