@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
 from scenarios.load.pool import LoadPool
 from scenarios.observation import Observation, Outcome
+from scenarios.plan import Plan
 from scenarios.request import PlannedRequest
 from tests.benchmarks.load_bench.server import Server, cores
 
@@ -43,17 +46,27 @@ class Driven:
         return sum(len(one.event_ns) for one in self.observations)
 
 
-def plan(due_ns: Sequence[int], stream: bool, timeout_s: float = 60.0) -> list[PlannedRequest]:
+def requests(due_ns: Sequence[int], stream: bool, timeout_s: float = 60.0) -> Plan:
+    """One request at each due time, ns from the start, ascending."""
     body = STREAM if stream else SHORT
-    return [
-        PlannedRequest(index=i, due_ns=due, path="/v1/chat/completions", body=body, stream=stream, timeout_s=timeout_s)
-        for i, due in enumerate(due_ns)
-    ]
+    return Plan.of(
+        [
+            PlannedRequest(
+                index=i, due_ns=due, path="/v1/chat/completions", body=body, stream=stream, timeout_s=timeout_s
+            )
+            for i, due in enumerate(due_ns)
+        ]
+    )
 
 
-async def drive(requests: Sequence[PlannedRequest], server: Server, connections: int = 4096) -> Driven:
-    """Run the plan with one worker. Raises AssertionError where a request did not end well."""
-    pool = LoadPool(requests, server.url, workers=1, connections=connections)
+async def drive(
+    plan: Plan,
+    server: Server,
+    connections: int = 4096,
+    meanwhile: Callable[[int], Coroutine[Any, Any, None]] | None = None,
+) -> Driven:
+    """Run the plan with one worker, and `meanwhile(t0_ns)` beside it. Raises AssertionError where a request failed."""
+    pool = LoadPool(plan, server.url, workers=1, connections=connections)
     await pool.prepare()
     try:
         os.sched_setaffinity(pool.pids[0], {cores()[1]})
@@ -62,16 +75,19 @@ async def drive(requests: Sequence[PlannedRequest], server: Server, connections:
         before_s, server_before_s = _cpu_s(worker), server.cpu_s()
         t0_ns = time.monotonic_ns() + _LEAD_NS
         pool.start(t0_ns)
+        beside = asyncio.create_task(meanwhile(t0_ns)) if meanwhile is not None else None
         found: list[Observation] = []
         async for batch in pool.batches():
             found += batch.observations
+        if beside is not None:
+            await beside
         seconds = (time.monotonic_ns() - t0_ns) / 1e9
         worker_s, server_s = pool.cpu_s[0] - before_s, server.cpu_s() - server_before_s
     finally:
         await pool.close()
         os.sched_setaffinity(0, set(cores()))
     bad = [one for one in found if one.outcome is not Outcome.OK]
-    if bad or len(found) != len(requests):
+    if bad or len(found) != len(plan):
         raise AssertionError(f"{len(bad)} of {len(found)} failed, the first: {bad[:1]}")
     found.sort(key=lambda one: one.index)
     return Driven(found, t0_ns, seconds, worker_s / seconds, server_s / seconds)

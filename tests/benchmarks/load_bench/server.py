@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -89,8 +88,3 @@ def serving(tokens: int, interval_us: int = 0, first_us: int | None = None) -> I
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-
-
-def share(server: Server, begun_cpu_s: float, begun_s: float) -> float:
-    """Of its core, since `begun_s` of time.monotonic() when it had used `begun_cpu_s`."""
-    return (server.cpu_s() - begun_cpu_s) / (time.monotonic() - begun_s)
