@@ -14,50 +14,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any
 
-import msgspec
-
+from scenarios.load.chunk import (
+    ERROR_LIMIT,
+    UNREADABLE,
+    Chunk,
+    Usage,
+    decode_any,
+    decode_chunk,
+    error_text,
+    plain_chunks,
+)
 from scenarios.load.exchange import Ending, Exchange
 from scenarios.load.sse import event_fields
 from scenarios.observation import Observation, Outcome
 
-ERROR_LIMIT = 500
 _SLICE = 32  # events decoded between two looks at the clock
-
-
-class _Text(msgspec.Struct, gc=False):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    index: int = 0
-    delta: _Text | None = None
-    message: _Text | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-
-
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: _Count | None = None
-    completion_tokens: _Count | None = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Any = None
-
-
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
-_decode_chunks = msgspec.json.Decoder(_Chunk).decode_lines
-_decode_any = msgspec.json.Decoder().decode
-_UNREADABLE = (UnicodeError, msgspec.DecodeError, RecursionError)  # the last: JSON nested without end
 
 
 class Reading:
@@ -81,7 +53,7 @@ class Reading:
         self._event_ns: list[int] = []
         self._first_ns: int | None = None
         self._answer_ns: int | None = None
-        self._usage = _Usage()
+        self._usage = Usage()
         self._finish = ""
         self._error = ""  # what an error event or error body said
         self._breach = ""  # what is wrong with the answer's form
@@ -90,10 +62,11 @@ class Reading:
         splitter = self._exchange.splitter
         if splitter is not None:
             deadline_ns = time.monotonic_ns() + budget_ns
+            done = len(splitter.events) - splitter.done  # [DONE] goes alone: no JSON, it would spoil its slice
             while self._next < len(splitter.events) and not self._breach:
-                part = slice(self._next, self._next + _SLICE)
-                self._take_events(splitter.times_ns[part], splitter.events[part])
-                self._next += _SLICE
+                end = min(self._next + _SLICE, done) if self._next < done else done + 1
+                self._take_events(splitter.times_ns[self._next : end], splitter.events[self._next : end])
+                self._next = end
                 if time.monotonic_ns() >= deadline_ns and self._next < len(splitter.events):
                     return None
         return self._observation()
@@ -114,7 +87,7 @@ class Reading:
 
     def _take_events(self, times_ns: list[int], events: list[bytes]) -> None:
         """Events as lines of JSON, decoded in one go where each is just that, else one by one."""
-        chunks = _plain_chunks(events)
+        chunks = plain_chunks(events)
         if chunks is None:
             for time_ns, raw in zip(times_ns, events, strict=True):
                 self._take_event(time_ns, raw)
@@ -130,29 +103,29 @@ class Reading:
             if not data or data.strip() == "[DONE]":
                 return
             if name == "error":
-                self._error = self._error or _error_text(data)
+                self._error = self._error or error_text(data)
                 return
-            chunk = _decode_chunk(data)
-        except _UNREADABLE as error:
+            chunk = decode_chunk(data)
+        except UNREADABLE as error:
             self._breach = f"event {len(self._event_ns)}: {error}"
             return
         if chunk.error is not None:
-            self._error = self._error or _error_text(data)
+            self._error = self._error or error_text(data)
             return
         self._take_chunk(chunk, time_ns)
 
-    def _take_chunk(self, chunk: _Chunk, time_ns: int) -> None:
+    def _take_chunk(self, chunk: Chunk, time_ns: int) -> None:
         if chunk.usage is not None:
             self._usage = chunk.usage
         said = answered = False
         for choice in chunk.choices or ():
-            content = _content(choice)
+            content = choice.content
             if content:
                 said = answered = True
                 if choice.index == 0:
                     self._texts.append(content)
             else:
-                said = said or _reasons(choice)
+                said = said or choice.reasons
             if choice.finish_reason and choice.index == 0:
                 self._finish = choice.finish_reason
         if said:
@@ -181,14 +154,14 @@ class Reading:
             return
         try:
             body.decode()
-            chunk = _decode_chunk(body) if job.contract else _Chunk()
+            chunk = decode_chunk(body) if job.contract else Chunk()
             if not job.contract:
-                _decode_any(body)
-        except _UNREADABLE as error:
+                decode_any(body)
+        except UNREADABLE as error:
             self._breach = f"body: {error}"
             return
         if chunk.error is not None:
-            self._breach = f"status {exchange.status} with an error in it: {_error_text(body.decode())}"
+            self._breach = f"status {exchange.status} with an error in it: {error_text(body.decode())}"
         elif job.contract and job.stream:
             self._breach = "a JSON body where a stream was asked for"
         else:
@@ -236,7 +209,7 @@ class Reading:
             return Outcome.CANCELLED, exchange.reason
         status = exchange.status
         if status is not None and 300 <= status <= 599:
-            said = _error_text(b"".join(exchange.body).decode("utf-8", "replace"))
+            said = error_text(b"".join(exchange.body).decode("utf-8", "replace"))
             said = said or exchange.reason or f"status {status}"
             if status in (429, 503) and exchange.retry_after is not None:
                 return Outcome.SHED, said
@@ -256,54 +229,6 @@ class Reading:
         if exchange.splitter is not None and exchange.job.contract and not self._finish:
             return Outcome.TRUNCATED, "the stream ended in order, but without a finish_reason"
         return Outcome.OK, ""
-
-
-def _plain_chunks(events: list[bytes]) -> list[_Chunk] | None:
-    """The chunks of events that are each `data: {...}` and nothing else; None where one is not, or is an error."""
-    text = b"\n" + b"\n".join(events)
-    if not text.count(b"\ndata: {") == text.count(b"\n") == len(events) or b"\r" in text:
-        return None
-    try:
-        chunks = _decode_chunks(text.replace(b"\ndata: ", b"\n").decode())
-    except _UNREADABLE:
-        return None
-    if len(chunks) != len(events) or any(chunk.error is not None for chunk in chunks):
-        return None
-    return chunks
-
-
-def says_text(raw: bytes) -> bool:
-    """Whether an event carries text or reasoning text; False for one that cannot be read."""
-    try:
-        chunk = _decode_chunk(event_fields(raw)[1])
-    except _UNREADABLE:
-        return False
-    return any(_content(choice) or _reasons(choice) for choice in chunk.choices or ())
-
-
-def _content(choice: _Choice) -> str | None:
-    text = choice.delta or choice.message
-    return (text.content if text is not None else None) or choice.text
-
-
-def _reasons(choice: _Choice) -> bool:
-    text = choice.delta or choice.message
-    return text is not None and bool(text.reasoning_content or text.reasoning)
-
-
-def _error_text(body: str) -> str:
-    """What an error body says: {"error": {"message": ...}}, {"error": ...}, {"detail": ...}, or the body itself."""
-    try:
-        document = _decode_any(body)
-    except _UNREADABLE:
-        return body.strip()[:ERROR_LIMIT]
-    said = document
-    for key in ("error", "message", "detail"):
-        if isinstance(said, dict) and said.get(key):
-            said = said[key]
-    if isinstance(said, str):
-        return said[:ERROR_LIMIT]
-    return msgspec.json.encode(said).decode()[:ERROR_LIMIT]
 
 
 def retry_after_s(value: str | None, date: str | None) -> float | None:

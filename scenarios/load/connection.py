@@ -9,7 +9,7 @@ from typing import Protocol
 
 import httptools
 
-from scenarios.load.answer import says_text
+from scenarios.load.chunk import says_text
 from scenarios.load.exchange import HEAD_LIMIT_BYTES, Ending, Exchange
 from scenarios.load.wire import Wire
 
