@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import Any
 
-from scripted_server import ScriptedServer, Turn, event, stream
+import pytest
+from scripted_server import ROLE, Script, ScriptedServer, Turn, event, stream
 
+from scenarios.load.chunk import says_text
 from scenarios.load.client import Client
 from scenarios.load.exchange import Ending, Exchange, Job
 from scenarios.load.target import parse_target
@@ -66,3 +69,78 @@ async def test_a_failure_of_our_own_while_reading_ends_that_request_only() -> No
         client.close()
     assert exchange.ending is Ending.STOPPED
     assert "LookupError: on purpose" in exchange.reason
+
+
+def tokens(count: int) -> bytes:
+    return stream(ROLE, *(event(f" {number}") for number in range(count)))
+
+
+async def send_to(script: Script, one: Job, epoll: bool = True) -> tuple[Exchange, ScriptedServer]:
+    ended: asyncio.Queue[Exchange] = asyncio.Queue()
+    async with ScriptedServer(script) as server:
+        client = Client(parse_target(server.url), 10, lambda exchange: None, ended.put_nowait)
+        if not epoll:
+            client.sockets = None
+        client.send(one, time.monotonic_ns())
+        exchange = await asyncio.wait_for(ended.get(), 20)
+        client.close()
+    return exchange, server
+
+
+@pytest.mark.parametrize("epoll", [True, False])
+@pytest.mark.parametrize("by_the_byte", [True, False])
+async def test_a_client_that_hangs_up_after_some_events_has_just_those(epoll: bool, by_the_byte: bool) -> None:
+    left = asyncio.Event()
+
+    async def script(turn: Turn) -> None:
+        answer = tokens(50)
+        answer = answer[: answer.index(event(" 20"))]
+        size = 1 if by_the_byte else len(answer)
+        try:
+            for at in range(0, len(answer), size):
+                await turn.say(answer[at : at + size])
+            await turn.until_closed()
+        finally:
+            left.set()
+
+    exchange, _ = await send_to(script, job(hang_up_after_events=3), epoll)
+    assert (exchange.ending, exchange.reason) == (Ending.HUNG_UP, "hung up on purpose")
+    assert exchange.splitter is not None
+    assert [says_text(raw) for raw in exchange.splitter.events] == [False, True, True, True]
+    await asyncio.wait_for(left.wait(), 10)
+
+
+async def test_an_answer_with_fewer_events_than_the_client_waits_for_is_whole() -> None:
+    async def script(turn: Turn) -> bool:
+        await turn.say(tokens(2))
+        return True
+
+    exchange, _ = await send_to(script, job(hang_up_after_events=3))
+    assert exchange.ending is Ending.COMPLETE
+
+
+@pytest.mark.parametrize("epoll", [True, False])
+async def test_a_slow_reader_makes_the_server_wait_and_gets_everything(epoll: bool) -> None:
+    answer = tokens(6_000)
+    waited_s = 0.0
+
+    async def script(turn: Turn) -> bool:
+        nonlocal waited_s
+        sock = turn.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        turn.writer.transport.set_write_buffer_limits(0)
+        begun_s = time.monotonic()
+        for at in range(0, len(answer), 1000):
+            await turn.say(answer[at : at + 1000])
+        waited_s = time.monotonic() - begun_s
+        return True
+
+    rate = 1_000_000
+    exchange, server = await send_to(script, job(read_bytes_per_s=rate, timeout_s=15.0), epoll)
+    assert exchange.ending is Ending.COMPLETE
+    assert exchange.splitter is not None
+    assert len(exchange.splitter.events) == 6_003  # with role, finish_reason and [DONE]
+    took_s = (exchange.end_ns - (exchange.sent_ns or 0)) / 1e9
+    assert took_s > 0.5 * len(answer) / rate
+    assert waited_s > 0.25 * len(answer) / rate
+    assert server.connections == 1

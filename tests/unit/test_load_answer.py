@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.load.answer import Reading, retry_after_s
+from scenarios.load.chunk import UNREADABLE, Chunk, decode_chunk, plain_chunks, says_text
 from scenarios.load.exchange import Ending, Exchange, Job
+from scenarios.load.sse import event_fields
 from scenarios.observation import Observation, Outcome
 
 JOB = Job(7, 1_000, b"x", 1.0, stream=True, raw=False, head=False, contract=True)
@@ -86,6 +88,63 @@ def test_every_ending_of_every_stream_has_one_outcome(bodies: list[str], ending:
     assert (one.outcome is Outcome.UNSENT) == (ending is Ending.UNSENT)
     assert one.outcome is not Outcome.OK  # none of them has its [DONE]
     assert (one.index, one.due_ns, one.worker) == (7, 1_000, 3)
+
+
+LINES = st.sampled_from(
+    [
+        b'data: {"choices":[{"delta":{"content":"A"}}]}',
+        b'data: {"usage":{"completion_tokens":3}}',
+        'data: {"choices":[{"delta":{"content":"\u2028\u00e9"}}]}'.encode(),
+        b"data: {}",
+        b"data: {} ",
+        b"data: {} {}",
+        b'data: {"choices":[',
+        b"data: {",
+        b"data: ]}",
+        b'data: {"x":"\xff"}',
+        b'data: {"error":"no"}',
+        b"data:{}",
+        b"data: [DONE]",
+        b"event: error",
+        b": hm",
+        b"data: {}\ndata: {}",
+        b"data: {\ndata: }",
+        b"data: {}\r",
+    ]
+)
+
+
+def one_by_one(events: list[bytes]) -> list[Chunk] | None:
+    chunks = []
+    for raw in events:
+        if not raw.startswith(b"data: {") or b"\n" in raw or b"\r" in raw:
+            return None
+        try:
+            chunks.append(decode_chunk(event_fields(raw)[1]))
+        except UNREADABLE:
+            return None
+    return None if any(chunk.error is not None for chunk in chunks) else chunks
+
+
+@given(st.lists(LINES, min_size=1, max_size=6))
+def test_events_decoded_in_one_go_are_those_decoded_one_by_one(events: list[bytes]) -> None:
+    assert plain_chunks(events) == one_by_one(events)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b'data: {"choices":[{"delta":{"content":"A"}}]}', True),
+        (b'data: {"choices":[{"delta":{"reasoning":"A"}}]}', True),
+        (b'data: {"choices":[{"text":"A"}]}', True),
+        (b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}', False),
+        (b"data: [DONE]", False),
+        (b": hm", False),
+        (b"data: \xff", False),
+    ],
+)
+def test_an_event_says_text_or_does_not(raw: bytes, says: bool) -> None:
+    assert says_text(raw) is says
 
 
 def test_an_error_keeps_to_its_bound() -> None:

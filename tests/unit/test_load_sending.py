@@ -12,16 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.errors import TargetError
-from scenarios.load.alarm import Alarm, PollingAlarm, TimerfdAlarm
+from scenarios.load.alarm import Alarm, PollingAlarm, SharpAlarm, TimerfdAlarm
 from scenarios.load.exchange import Job
 from scenarios.load.lag import LagCounts, LagHistogram
 from scenarios.load.schedule import Schedule
+from scenarios.load.sockets import Sockets
 from scenarios.load.target import Target, parse_target, wire_bytes
 from scenarios.request import PlannedRequest
 
 MS = 1_000_000
-ALARMS = [PollingAlarm, *([TimerfdAlarm] if sys.platform == "linux" else [])]
 MakeAlarm = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm]
+
+
+def sharp(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:
+    return SharpAlarm(Sockets(loop), ring)
+
+
+ALARMS: list[MakeAlarm] = [PollingAlarm, *([TimerfdAlarm, sharp] if sys.platform == "linux" else [])]
 
 
 @pytest.mark.parametrize("make", ALARMS)
