@@ -66,6 +66,10 @@ class Feed:
         else:
             self._held[root] = follower
 
+    def followed(self, index: int) -> bool:
+        """Whether others of its chain come after it."""
+        return self._following is not None and self._following[index] != _NOBODY
+
     def over(self, index: int) -> None:
         """One that was handed out is over: the next of its chain may go out."""
         if self._following is None:

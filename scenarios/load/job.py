@@ -19,8 +19,7 @@ def job_of(
 ) -> Job:
     """The request as bytes and settings; one that cannot be written becomes a job with a defect, not an exception.
 
-    A tenant without a key of its own has the run's. `followed`: others may wait for it. `follows`: False when the one
-    that it would wait for is known to be over.
+    A tenant without a key of its own has the run's. `followed`: others may wait for its end.
     """
     try:
         wire, defect = wire_bytes(request, target, api_keys.get(request.tenant)), ""
@@ -41,7 +40,7 @@ def job_of(
         hang_up_after_events=request.hang_up_after_events,
         read_bytes_per_s=request.read_bytes_per_s,
         defect=defect,
-        after=request.after if follows else None,
+        after=request.after,
         think_ns=round(request.think_s * 1e9),
         followed=followed,
         retry=request.retry,

@@ -168,12 +168,12 @@ class LoadPool:
         """End the workers. Requests still open are accounted for as if the worker had died."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
 
-    def _make_job(self, index: int) -> Job:
+    def _make_job(self, index: int, followed: bool) -> Job:
         assert self._target is not None
         request = self._plan[index]
         if self._done_before is not None and request.after is not None and self._done_before[request.after]:
             request = msgspec.structs.replace(request, after=None)
-        return job_of(request, self._target, self._api_keys)
+        return job_of(request, self._target, self._api_keys, followed=followed)
 
     # ---- what the workers' handles report
 

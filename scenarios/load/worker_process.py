@@ -53,7 +53,13 @@ class WorkerProcess:
     """Starts the worker, keeps it fed and listens to it, and knows what it owes, however it ends."""
 
     def __init__(
-        self, owner: Owner, number: int, feed: Feed, make_job: Callable[[int], Job], planned: int, connections: int
+        self,
+        owner: Owner,
+        number: int,
+        feed: Feed,
+        make_job: Callable[[int, bool], Job],
+        planned: int,
+        connections: int,
     ) -> None:
         self._number = number
         self.in_flight = 0
@@ -156,7 +162,7 @@ class WorkerProcess:
         size = 0
         slice_end_ns = time.monotonic_ns() + _SLICE_NS
         while (room := self._ledger.room) > 0 and (index := self._feed.next(until_ns, room)) is not None:
-            job = self._make_job(index)
+            job = self._make_job(index, self._feed.followed(index))
             self._ledger.hand(job)
             jobs.append(job)
             size += len(job.wire)
