@@ -66,7 +66,7 @@ class Clock:
     def monotonic_ns(self) -> int:
         return self.now_ns
 
-    def alarm(self, loop: object, ring: Callable[[], None]) -> Clock:
+    def alarm(self, loop: object, ring: Callable[[], None], sockets: object) -> Clock:
         self.ring = ring
         return self
 
@@ -89,12 +89,11 @@ class Sending(RuleBasedStateMachine):
     @initialize(t0_ns=st.integers(1, 1000))
     def begin(self, t0_ns: int) -> None:
         self.clock = Clock()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(schedule_module, "alarm", self.clock.alarm)
+            patch.setattr(asyncio, "get_running_loop", lambda: None)
+            self.schedule = Schedule(self.handed_over)
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(schedule_module, "alarm", self.clock.alarm)
-        self.patch.setattr(schedule_module, "time", self.clock)
-        self.patch.setattr(schedule_module.asyncio, "get_running_loop", lambda: None)
-        self.schedule = Schedule(self.handed_over)
-        self.patch.undo()
         self.patch.setattr(schedule_module, "time", self.clock)
         self.chains = Chains(1000)
         self.t0_ns = t0_ns
