@@ -11,6 +11,7 @@ import psutil
 
 from scenarios.load.pool import LoadPool
 from scenarios.observation import Observation, Outcome
+from scenarios.plan import Plan
 from scenarios.request import PlannedRequest
 from tests.benchmarks.load_bench.server import Server, cores
 
@@ -53,7 +54,7 @@ def plan(due_ns: Sequence[int], stream: bool, timeout_s: float = 60.0) -> list[P
 
 async def drive(requests: Sequence[PlannedRequest], server: Server, connections: int = 4096) -> Driven:
     """Run the plan with one worker. Raises AssertionError where a request did not end well."""
-    pool = LoadPool(requests, server.url, workers=1, connections=connections)
+    pool = LoadPool(Plan.of(requests), server.url, workers=1, connections=connections)
     await pool.prepare()
     try:
         os.sched_setaffinity(pool.pids[0], {cores()[1]})
