@@ -13,8 +13,6 @@ from scenarios.arrivals import Ints
 _CHAIN_AHEAD = 64  # of one chain at most so many are out at once: closed loops of short answers need some
 _NOBODY = -1
 
-Bools = npt.NDArray[np.bool_]
-
 
 class Feed:
     """One worker's requests, by index, in due order; those of a chain one after another and only a few of them ahead.
@@ -98,21 +96,17 @@ def _chain(first: int, following: memoryview | None) -> Iterator[int]:
         index = following[index] if following is not None else _NOBODY
 
 
-def deal(due_ns: Ints, root: Ints, workers: int, done: Bools | None = None) -> list[Feed]:
-    """The feed of each worker. Chains are dealt whole, by turns, so who sends what depends on nothing but the plan.
-
-    `done`: requests that need nothing any more; the first of a chain that does need something begins it.
-    """
-    count = len(root)
-    left = np.arange(count, dtype=np.int32) if done is None else np.flatnonzero(~done).astype(np.int32)
-    first = root == np.arange(count)
-    worker = (np.cumsum(first, dtype=np.int32) - 1) % workers  # of a root
-    if first.all():
-        return [Feed(due_ns, root, left[worker[left] == number], None) for number in range(workers)]
-    grouped = left[np.argsort(root[left], kind="stable")]
-    same = root[grouped[1:]] == root[grouped[:-1]]
-    following = np.full(count, _NOBODY, dtype=np.int32)
-    following[grouped[:-1][same]] = grouped[1:][same]
-    heads = np.sort(grouped[np.concatenate(([True], ~same))]) if len(grouped) else grouped
-    dealt = worker[root[heads]]
-    return [Feed(due_ns, root, heads[dealt == number], following.data) for number in range(workers)]
+def deal(due_ns: Ints, root: Ints, workers: int) -> list[Feed]:
+    """The feed of each worker. Chains are dealt whole, by turns, so who sends what depends on nothing but the plan."""
+    index = np.arange(len(root), dtype=np.int32)
+    begins = root == index
+    worker = (np.cumsum(begins, dtype=np.int32) - 1) % workers  # of a root
+    heads = index[begins]
+    following = None
+    if len(heads) < len(index):
+        grouped = index[np.argsort(root, kind="stable")]
+        same = root[grouped[1:]] == root[grouped[:-1]]
+        next_ones = np.full(len(root), _NOBODY, dtype=np.int32)
+        next_ones[grouped[:-1][same]] = grouped[1:][same]
+        following = next_ones.data
+    return [Feed(due_ns, root, heads[worker[heads] == number], following) for number in range(workers)]

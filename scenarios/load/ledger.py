@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
@@ -53,14 +52,11 @@ class Ledger:
         self._handed += 1
         self._handed_bytes += size
 
-    def sent(self, pairs: bytes) -> int:
-        """Take (index, ns) pairs as the worker sends them; returns how many."""
-        numbers = array("q", pairs)
-        for index, sent_ns in zip(numbers[::2], numbers[1::2], strict=True):
-            if (handed := self._waiting.pop(index, None)) is not None:
-                self._waiting_bytes -= handed.size
-                self._sent_ns[index] = sent_ns
-        return len(numbers) // 2
+    def sent(self, index: int, sent_ns: int) -> None:
+        """It was written."""
+        if (handed := self._waiting.pop(index, None)) is not None:
+            self._waiting_bytes -= handed.size
+            self._sent_ns[index] = sent_ns
 
     def over(self, index: int) -> bool:
         """It has its observation; False if it had one already, or was never handed over."""

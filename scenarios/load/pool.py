@@ -13,7 +13,7 @@ import msgspec
 from scenarios.address import DIRECT, Road
 from scenarios.errors import HarnessError
 from scenarios.load.exchange import Job
-from scenarios.load.feed import Bools, deal
+from scenarios.load.feed import deal
 from scenarios.load.job import job_of
 from scenarios.load.lag import LagHistogram
 from scenarios.load.messages import Progress
@@ -61,12 +61,10 @@ class LoadPool:
         workers: int = 1,
         connections: int = 4096,
         road: Road = DIRECT,
-        done: Bools | None = None,
     ) -> None:
         """`api_keys`: one for each tenant by name, "" being the run's own, which tenants without one also use.
 
-        `connections` is the bound for each worker; beyond it requests wait, which counts as send lag. `done`: those
-        of the plan that have their observation from before; a request that follows one of them waits for nothing.
+        `connections` is the bound for each worker; beyond it requests wait, which counts as send lag.
         """
         if workers < 1 or connections < 1:
             raise ValueError("a pool needs at least one worker and one connection")
@@ -77,8 +75,6 @@ class LoadPool:
         self._base_url = base_url
         self._road = road
         self._api_keys = {"": "", **(api_keys or {})}
-        self._done_before = done
-        self._planned = len(plan) if done is None else len(plan) - int(done.sum())
         self._sent = 0
         self._done = 0
         self._news = asyncio.Event()
@@ -87,7 +83,7 @@ class LoadPool:
         self._target: Target | None = None
         self._t0_ns = 0
         self._failure: BaseException | None = None
-        feeds = deal(plan.due_ns, plan.root, workers, done)
+        feeds = deal(plan.due_ns, plan.root, workers)
         self._workers = [
             WorkerProcess(self, number, feed, self._make_job, len(plan), connections)
             for number, feed in enumerate(feeds)
@@ -96,7 +92,7 @@ class LoadPool:
     @property
     def totals(self) -> Totals:
         in_flight = sum(worker.in_flight for worker in self._workers)
-        return Totals(planned=self._planned, sent=self._sent, in_flight=in_flight, done=self._done)
+        return Totals(planned=len(self._plan), sent=self._sent, in_flight=in_flight, done=self._done)
 
     @property
     def cpu_s(self) -> tuple[float, ...]:
@@ -170,15 +166,12 @@ class LoadPool:
 
     def _make_job(self, index: int, followed: bool) -> Job:
         assert self._target is not None
-        request = self._plan[index]
-        if self._done_before is not None and request.after is not None and self._done_before[request.after]:
-            request = msgspec.structs.replace(request, after=None)
-        return job_of(request, self._target, self._api_keys, followed=followed)
+        return job_of(self._plan[index], self._target, self._api_keys, followed=followed)
 
     # ---- what the workers' handles report
 
-    def take(self, observations: Sequence[Observation], progress: Progress, sent: int) -> None:
-        self._sent += sent
+    def take(self, observations: Sequence[Observation], progress: Progress) -> None:
+        self._sent += len(progress.sent)
         self.send_lag.merge(progress.send_lag)
         self.loop_lag.merge(progress.loop_lag)
         self._fresh.extend(observations)

@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import time
-from array import array
 from collections import deque
 from collections.abc import Mapping
 
@@ -69,7 +68,7 @@ class Worker:
         self._stop_at: asyncio.TimerHandle | None = None
         self._stopping = False
         self._readings: deque[Reading] = deque()
-        self._sent = array("q")
+        self._sent: list[tuple[int, int]] = []
         self._observations: list[Observation] = []
         self._loop_lag = LagHistogram()
         self._beat_due_ns = 0
@@ -125,7 +124,7 @@ class Worker:
     def _note_sent(self, exchange: Exchange) -> None:
         assert exchange.sent_ns is not None
         if exchange.job.index not in self._retries:  # else it was sent before
-            self._sent.extend((exchange.job.index, exchange.sent_ns - self._t0_ns))
+            self._sent.append((exchange.job.index, exchange.sent_ns - self._t0_ns))
 
     def _note_end(self, exchange: Exchange) -> None:
         job = exchange.job
@@ -194,7 +193,7 @@ class Worker:
         done = not self._work_left
         self._channel.send(
             Progress(
-                self._sent.tobytes(),
+                tuple(self._sent),
                 tuple(self._observations),
                 self._client.in_flight,
                 self._client.send_lag.take(),
@@ -202,7 +201,7 @@ class Worker:
                 time.process_time(),
             )
         )
-        self._sent = array("q")
+        self._sent = []
         self._observations = []
         if done:
             self._finished = True

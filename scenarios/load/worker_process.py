@@ -36,8 +36,8 @@ _STDERR_BYTES = 2_000
 class Owner(Protocol):
     """Who is told what the worker did."""
 
-    def take(self, observations: Sequence[Observation], progress: Progress, sent: int) -> None:
-        """Observations of requests that were open until now, the report they came in, how many it says were sent."""
+    def take(self, observations: Sequence[Observation], progress: Progress) -> None:
+        """Observations of requests that were open until now, and the report they came in."""
 
     def worker_over(self, worker: WorkerProcess) -> None:
         """It will report nothing more; `owed` is what it leaves."""
@@ -193,12 +193,13 @@ class WorkerProcess:
             return
         self.in_flight = progress.in_flight
         self.cpu_s = progress.cpu_s
-        sent = self._ledger.sent(progress.sent)
+        for index, sent_ns in progress.sent:
+            self._ledger.sent(index, sent_ns)
         observations = [one for one in progress.observations if self._ledger.over(one.index)]
         for observation in observations:
             self._feed.over(observation.index)
         self._hungry.set()
-        self._owner.take(observations, progress, sent)
+        self._owner.take(observations, progress)
 
     def _lost(self) -> None:
         """Its channel is closed: unless we closed it, the worker is dead."""

@@ -242,15 +242,6 @@ async def test_the_same_is_sent_by_any_number_of_workers(workers: int) -> None:
         assert one.due_ns == max(requests[one.index].due_ns, follows_ns)
 
 
-async def test_a_run_taken_up_again_sends_only_what_is_not_done() -> None:
-    requests = [ask(0), ask(1), ask(2, after=0), ask(3, after=2), ask(4)]
-    done = np.array([True, True, False, False, False])
-    async with ScriptedServer(fine) as server:
-        seen = await run(requests, server.url, done=done)
-    assert [one.index for one in seen] == [2, 3, 4]
-    assert seen[1].due_ns == seen[0].end_ns
-
-
 async def test_a_plan_that_cannot_make_a_request_is_an_error_of_the_run_not_a_silence() -> None:
     def make(index: int) -> PlannedRequest:
         if index == 3:
