@@ -25,7 +25,7 @@ from scenarios.load.chunk import (
     error_text,
     plain_chunks,
 )
-from scenarios.load.exchange import Ending, Exchange
+from scenarios.load.exchange import Ending, Exchange, Job
 from scenarios.load.sse import event_fields
 from scenarios.observation import Observation, Outcome
 
@@ -58,6 +58,10 @@ class Reading:
         self._error = ""  # what an error event or error body said
         self._breach = ""  # what is wrong with the answer's form
 
+    @property
+    def job(self) -> Job:
+        return self._exchange.job
+
     def step(self, budget_ns: int) -> Observation | None:
         splitter = self._exchange.splitter
         if splitter is not None:
@@ -76,7 +80,7 @@ class Reading:
         exchange = self._exchange
         return Observation(
             index=exchange.job.index,
-            due_ns=exchange.job.due_ns,
+            due_ns=exchange.due_ns - self._t0_ns,
             outcome=Outcome.UNSENT if exchange.sent_ns is None else Outcome.CANCELLED,
             end_ns=exchange.end_ns - self._t0_ns,
             sent_ns=None if exchange.sent_ns is None else exchange.sent_ns - self._t0_ns,
@@ -182,7 +186,7 @@ class Reading:
         sent_ns = exchange.sent_ns
         return Observation(
             index=exchange.job.index,
-            due_ns=exchange.job.due_ns,
+            due_ns=exchange.due_ns - self._t0_ns,
             outcome=outcome,
             end_ns=exchange.end_ns - self._t0_ns,
             sent_ns=None if sent_ns is None else sent_ns - self._t0_ns,

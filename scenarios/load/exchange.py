@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import msgspec
+
 from scenarios.load.sse import EventSplitter, EventTooLarge
+from scenarios.request import Retry
 
 BODY_LIMIT_BYTES = 64 << 20
 HEAD_LIMIT_BYTES = 256 << 10
 _INFLATE_LIMIT_BYTES = 16 << 20  # of one read: more than that from one read is a bomb
 
 
-@dataclass(slots=True)
-class Job:
-    """A planned request ready to be written: its bytes, and what of the plan the sending needs."""
+class Job(msgspec.Struct, array_like=True, gc=False):
+    """A planned request ready to be written: its bytes, and what of the plan the sending needs.
+
+    It comes by the thousand, mid-run: as an array it is decoded in a fifth of a microsecond, and the collector never
+    looks at it.
+    """
 
     index: int
     due_ns: int  # from the run's start
@@ -33,6 +38,11 @@ class Job:
     hang_up_after_events: int = 0
     read_bytes_per_s: float = 0.0
     defect: str = ""  # why it cannot be written at all
+    after: int | None = None  # index of the request that must be over first
+    think_ns: int = 0
+    followed: bool = False  # others may wait for its end
+    retry: Retry | None = None
+    tenant: str = ""
 
     @property
     def alone(self) -> bool:

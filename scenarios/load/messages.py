@@ -13,29 +13,34 @@ from typing import Any, cast
 import msgspec
 
 from scenarios.address import Road
+from scenarios.load.exchange import Job
 from scenarios.load.lag import LagCounts
 from scenarios.observation import Observation
-from scenarios.request import PlannedRequest
 
 FRAME_LIMIT_BYTES = 1 << 28
 _LENGTH_BYTES = 4
 
 
 class Setup(msgspec.Struct, frozen=True, tag=True):
-    """First word to a worker. The key itself travels in the environment variable named here."""
+    """First word to a worker. The keys themselves travel in the environment variables named here, one a tenant."""
 
     worker: int
     base_url: str
     road: Road
-    api_key_env: str
+    api_key_envs: dict[str, str]
     connections: int
+    planned: int  # requests of the whole plan
 
 
-class Requests(msgspec.Struct, frozen=True, tag=True):
-    """Part of the plan; `last` on the final part."""
+class Jobs(msgspec.Struct, frozen=True, tag=True):
+    """Some of the plan, well before it is due; `last`: there is no more of it."""
 
-    requests: tuple[PlannedRequest, ...]
-    last: bool
+    jobs: tuple[Job, ...]
+    last: bool = False
+
+
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    """What is due first has been handed over: get ready."""
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -51,13 +56,16 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The worker has its whole plan, or says in `problem` why it cannot run."""
+    """The worker could start now, or says in `problem` why it cannot run."""
 
     problem: str = ""
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
-    """Since the last one: requests first written (index, ns from t0), requests that are over, the worker's own lag."""
+    """Since the last one: requests first written (index, ns from t0), requests that are over, the worker's own lag.
+
+    Written and read it costs both sides half a microsecond for each request; pairs as packed bytes would cost more.
+    """
 
     sent: tuple[tuple[int, int], ...]
     observations: tuple[Observation, ...]
@@ -68,22 +76,28 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """Every planned request of this worker has been reported."""
+    """Nothing more will come: all that was handed over is over, or will not be sent after a stop."""
 
 
-ToWorker = Setup | Requests | Start | Stop
+ToWorker = Setup | Jobs | Prepare | Start | Stop
 FromWorker = Ready | Progress | Finished
 
 
-class Channel(asyncio.Protocol):
-    """Framed messages over a stream socket; `on_message` for each, `on_closed` once when the other side is gone."""
+class Channel(asyncio.BufferedProtocol):
+    """Framed messages over a stream socket; `on_message` for each, `on_closed` once when the other side is gone.
 
-    def __init__(self, types: Any, on_message: Callable[[Any], None], on_closed: Callable[[], None]) -> None:
+    `turn_bytes` are read in one turn of the loop at most: what a turn costs delays whatever else is due in it.
+    """
+
+    def __init__(
+        self, types: Any, on_message: Callable[[Any], None], on_closed: Callable[[], None], turn_bytes: int
+    ) -> None:
         self._decode = msgspec.msgpack.Decoder(types).decode
         self._encode = msgspec.msgpack.Encoder().encode
         self._on_message = on_message
         self._on_closed = on_closed
-        self._buffer = bytearray()
+        self._read = memoryview(bytearray(turn_bytes))
+        self._rest = bytearray()
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -106,18 +120,23 @@ class Channel(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= _LENGTH_BYTES:
-            end = _LENGTH_BYTES + int.from_bytes(buffer[:_LENGTH_BYTES], "big")
-            if end > FRAME_LIMIT_BYTES:
-                raise ValueError(f"a frame of {end} bytes")
-            if len(buffer) < end:
-                return
-            payload = bytes(buffer[_LENGTH_BYTES:end])
-            del buffer[:end]
-            self._on_message(self._decode(payload))
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._read
+
+    def buffer_updated(self, nbytes: int) -> None:
+        rest = self._rest
+        rest += self._read[:nbytes]
+        at = 0
+        while len(rest) - at >= _LENGTH_BYTES:
+            begin = at + _LENGTH_BYTES
+            length = int.from_bytes(rest[at:begin], "big")
+            if length > FRAME_LIMIT_BYTES:
+                raise ValueError(f"a frame of {length} bytes")
+            if len(rest) < begin + length:
+                break
+            at = begin + length
+            self._on_message(self._decode(rest[begin:at]))
+        del rest[:at]
 
     def pause_writing(self) -> None:
         self._writable.clear()

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import msgspec
 
 from scenarios.address import DIRECT, Road
 from scenarios.errors import HarnessError
+from scenarios.load.exchange import Job
+from scenarios.load.feed import deal
+from scenarios.load.job import job_of
 from scenarios.load.lag import LagHistogram
-from scenarios.load.messages import Progress, Start
-from scenarios.load.target import parse_target
+from scenarios.load.messages import Progress
+from scenarios.load.target import Target, parse_target
 from scenarios.load.worker_process import WorkerProcess
-from scenarios.observation import Observation, Outcome
+from scenarios.observation import Observation
 from scenarios.plan import Plan
 
 _START_TIMEOUT_S = 60.0
 _STOP_MARGIN_S = 3.0  # a worker that has not finished this long after the grace is killed and accounted for
+
+_DEBTS_AT_ONCE = 1_000
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +49,8 @@ class LoadPool:
 
     prepare, start, read `batches` to their end, close; `stop` at any time ends the run early. `send_lag` and `loop_lag`
     are the workers' own lateness so far, `deaths` says which workers died: if it is not empty, the run is INVALID.
-    Made inside a running loop.
+    The plan is never held whole: requests are made and handed over some seconds before they are due, those of a chain
+    to one worker. Made inside a running loop.
     """
 
     def __init__(
@@ -54,7 +62,7 @@ class LoadPool:
         connections: int = 4096,
         road: Road = DIRECT,
     ) -> None:
-        """`api_keys`: one for each tenant by name, "" being the run's own.
+        """`api_keys`: one for each tenant by name, "" being the run's own, which tenants without one also use.
 
         `connections` is the bound for each worker; beyond it requests wait, which counts as send lag.
         """
@@ -63,21 +71,28 @@ class LoadPool:
         self.send_lag = LagHistogram()
         self.loop_lag = LagHistogram()
         self.deaths: list[str] = []
+        self._plan = plan
         self._base_url = base_url
         self._road = road
-        self._api_key = (api_keys or {}).get("", "")
-        self._planned = len(plan)
+        self._api_keys = {"": "", **(api_keys or {})}
         self._sent = 0
         self._done = 0
         self._news = asyncio.Event()
         self._fresh: list[Observation] = []
+        self._debts: deque[Iterator[Observation]] = deque()
+        self._target: Target | None = None
         self._t0_ns = 0
-        self._workers = [WorkerProcess(self, number, plan[number::workers], connections) for number in range(workers)]
+        self._failure: BaseException | None = None
+        feeds = deal(plan.due_ns, plan.root, workers)
+        self._workers = [
+            WorkerProcess(self, number, feed, self._make_job, len(plan), connections)
+            for number, feed in enumerate(feeds)
+        ]
 
     @property
     def totals(self) -> Totals:
         in_flight = sum(worker.in_flight for worker in self._workers)
-        return Totals(planned=self._planned, sent=self._sent, in_flight=in_flight, done=self._done)
+        return Totals(planned=len(self._plan), sent=self._sent, in_flight=in_flight, done=self._done)
 
     @property
     def cpu_s(self) -> tuple[float, ...]:
@@ -90,12 +105,12 @@ class LoadPool:
         return tuple(worker.pid for worker in self._workers)
 
     async def prepare(self) -> None:
-        """Start the workers and hand them the plan. Raises TargetError, or HarnessError when one fails."""
-        await asyncio.to_thread(parse_target, self._base_url, self._api_key, self._road)
+        """Start the workers and hand them what is due first. Raises TargetError, or HarnessError when one fails."""
+        self._target = await asyncio.to_thread(parse_target, self._base_url, self._api_keys[""], self._road)
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
                 await asyncio.gather(
-                    *(worker.prepare(self._base_url, self._road, self._api_key) for worker in self._workers)
+                    *(worker.prepare(self._base_url, self._road, self._api_keys) for worker in self._workers)
                 )
         except TimeoutError as error:
             raise HarnessError(f"the load workers were not ready within {_START_TIMEOUT_S:g} s") from error
@@ -105,22 +120,37 @@ class LoadPool:
         self._t0_ns = t0_ns
         for worker in self._workers:
             if not worker.over.is_set():
-                worker.send(Start(t0_ns))
+                worker.start(t0_ns)
 
     async def batches(self) -> AsyncIterator[Batch]:
-        """What the workers report, at most 100 ms after it happened. Ends when every request is accounted for."""
+        """What the workers report, at most 100 ms after it happened. Ends when every request is accounted for.
+
+        Raises what the plan raised, where it could not make a request.
+        """
         while True:
-            over = all(worker.over.is_set() for worker in self._workers)
-            if self._fresh or not over:
-                await self._news.wait()
-                self._news.clear()
-                observations, self._fresh = tuple(self._fresh), []
-                yield Batch(observations=observations, totals=self.totals)
-            else:
+            if self._failure is not None:
+                raise self._failure
+            if self._fresh or self._debts:
+                self._news.set()
+            elif all(worker.over.is_set() for worker in self._workers):
                 return
+            await self._news.wait()
+            self._news.clear()
+            observations, self._fresh = self._fresh + self._pay(), []
+            yield Batch(observations=tuple(observations), totals=self.totals)
+
+    def _pay(self) -> list[Observation]:
+        """Some observations of requests that will get none from a worker: a few at a time, there may be a million."""
+        if not self._debts:
+            return []
+        paid = list(itertools.islice(self._debts[0], _DEBTS_AT_ONCE))
+        self._done += len(paid)
+        if len(paid) < _DEBTS_AT_ONCE:
+            self._debts.popleft()
+        return paid
 
     async def stop(self, grace_s: float) -> None:
-        """Send nothing more, let what is in flight end for `grace_s`, and return when all is accounted for."""
+        """Send nothing more, let what is in flight end for `grace_s`, and return when no worker has work."""
         for worker in self._workers:
             worker.stop(grace_s)
         try:
@@ -134,37 +164,28 @@ class LoadPool:
         """End the workers. Requests still open are accounted for as if the worker had died."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
 
+    def _make_job(self, index: int, followed: bool) -> Job:
+        assert self._target is not None
+        return job_of(self._plan[index], self._target, self._api_keys, followed=followed)
+
     # ---- what the workers' handles report
 
     def take(self, observations: Sequence[Observation], progress: Progress) -> None:
         self._sent += len(progress.sent)
         self.send_lag.merge(progress.send_lag)
         self.loop_lag.merge(progress.loop_lag)
-        self._add(observations)
-
-    def worker_died(self, what: str) -> None:
-        self.deaths.append(what)
-
-    def _add(self, observations: Sequence[Observation]) -> None:
         self._fresh.extend(observations)
         self._done += len(observations)
         self._news.set()
 
-    def owed(self, number: int, open_requests: dict[int, int], sent_ns: dict[int, int]) -> None:
-        now_ns = time.monotonic_ns() - self._t0_ns if self._t0_ns else -1
-        owed = []
-        for index, due_ns in open_requests.items():
-            # what came due since its last report was most likely on the wire; only the worker knew
-            begun = index in sent_ns or due_ns <= now_ns
-            owed.append(
-                Observation(
-                    index=index,
-                    due_ns=due_ns,
-                    outcome=Outcome.CANCELLED if begun else Outcome.UNSENT,
-                    end_ns=max(now_ns, 0),
-                    sent_ns=sent_ns.get(index),
-                    error="load worker died",
-                    worker=number,
-                )
-            )
-        self._add(owed)
+    def worker_over(self, worker: WorkerProcess) -> None:
+        now_ns = max(0, time.monotonic_ns() - self._t0_ns) if self._t0_ns else None
+        self._debts.append(worker.owed(self._plan.due_ns, now_ns))
+        self._news.set()
+
+    def worker_died(self, what: str) -> None:
+        self.deaths.append(what)
+
+    def feeding_failed(self, error: BaseException) -> None:
+        self._failure = error
+        self._news.set()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from scenarios.load.alarm import alarm
 from scenarios.load.exchange import Job
@@ -16,36 +17,44 @@ _BURST = 32  # jobs handed over before the sockets get a turn
 class Schedule:
     """Hands each job to `send(job, due_ns)`, due in monotonic ns, when it is due; never early, never dropped."""
 
-    def __init__(self, jobs: Iterable[Job], send: Callable[[Job, int], None], sockets: Sockets | None = None) -> None:
-        self._jobs = sorted(jobs, key=lambda job: (job.due_ns, job.index), reverse=True)  # popped: memory goes with it
+    def __init__(self, send: Callable[[Job, int], None], sockets: Sockets | None = None) -> None:
+        self._jobs: list[tuple[int, int, Job]] = []  # a heap of (due, index, job), due from t0
         self._send = send
-        self._t0_ns = 0
+        self._t0_ns: int | None = None
         self._alarm = alarm(asyncio.get_running_loop(), self._ring, sockets)
 
     def __len__(self) -> int:
         """Jobs not handed over yet."""
         return len(self._jobs)
 
+    def add(self, job: Job, due_ns: int) -> None:
+        """One more, due at `due_ns` from the start; at once where that has gone by."""
+        heapq.heappush(self._jobs, (due_ns, job.index, job))
+        if self._t0_ns is not None and self._jobs[0][2] is job:
+            self._alarm.set(self._t0_ns + due_ns)
+
     def start(self, t0_ns: int) -> None:
         """Due times count from `t0_ns` of the monotonic clock."""
         self._t0_ns = t0_ns
         if self._jobs:
-            self._alarm.set(t0_ns + self._jobs[-1].due_ns)
+            self._alarm.set(t0_ns + self._jobs[0][0])
 
     def stop(self) -> list[Job]:
-        """Hand over nothing more; returns what was left."""
+        """Hand over nothing more; returns what was left, in due order."""
         self._alarm.close()
-        left, self._jobs = self._jobs[::-1], []
+        self._t0_ns = None
+        left, self._jobs = [job for _, _, job in sorted(self._jobs)], []
         return left
 
     def _ring(self) -> None:
-        jobs = self._jobs
+        if self._t0_ns is None:
+            return
         for _ in range(_BURST):
-            if not jobs:
+            if not self._jobs:
                 return
-            due_ns = self._t0_ns + jobs[-1].due_ns
+            due_ns = self._t0_ns + self._jobs[0][0]
             if due_ns > time.monotonic_ns():
                 break
-            self._send(jobs.pop(), due_ns)
-        if jobs:
-            self._alarm.set(self._t0_ns + jobs[-1].due_ns)
+            self._send(heapq.heappop(self._jobs)[2], due_ns)
+        if self._jobs and self._t0_ns is not None:
+            self._alarm.set(self._t0_ns + self._jobs[0][0])

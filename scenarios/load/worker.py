@@ -14,76 +14,57 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 
 from scenarios.errors import TargetError
 from scenarios.load.alarm import alarm
 from scenarios.load.answer import Reading
+from scenarios.load.chains import Chains
 from scenarios.load.client import Client
 from scenarios.load.exchange import Exchange, Job
 from scenarios.load.lag import LagHistogram
 from scenarios.load.messages import (
     Channel,
     Finished,
+    Jobs,
+    Prepare,
     Progress,
     Ready,
-    Requests,
     Setup,
     Start,
     Stop,
     ToWorker,
 )
 from scenarios.load.priority import ask_for_short_turns
+from scenarios.load.retries import Retries
 from scenarios.load.schedule import Schedule
-from scenarios.load.target import Target, parse_target, wire_bytes
-from scenarios.observation import Observation, Outcome
-from scenarios.request import PlannedRequest
+from scenarios.load.target import Target, parse_target
+from scenarios.observation import Observation
 
 _REPORT_S = 0.05
-_BATCH = 16  # observations that make a report worth sending before its time
+_BATCH = 64  # observations that make a report worth sending before its time
+_TURN_BYTES = 16 << 10  # of new jobs, in one turn of the loop: some 30 us
+_STOPPED = "the run was stopped"
 _DECODE_NS = 200_000  # decoding done in one turn of the loop
 _BEAT_NS = 10_000_000
 
 
-def job_of(request: PlannedRequest, target: Target) -> Job:
-    """The request as bytes and settings; one that cannot be written becomes a job with a defect, not an exception."""
-    try:
-        wire, defect = wire_bytes(request, target), ""
-    except ValueError as error:
-        wire, defect = b"", str(error)
-    raw = bool(request.raw)
-    return Job(
-        index=request.index,
-        due_ns=request.due_ns,
-        wire=wire,
-        timeout_s=request.timeout_s,
-        stream=request.stream,
-        raw=raw,
-        head=wire.startswith(b"HEAD "),
-        contract=request.method == "POST" and not raw,
-        raw_chunks_s=request.raw_chunks_s,
-        hang_up_after_s=request.hang_up_after_s,
-        hang_up_after_events=request.hang_up_after_events,
-        read_bytes_per_s=request.read_bytes_per_s,
-        defect=defect,
-    )
-
-
 class Worker:
-    """Takes a plan, sends it on time, reports one Observation for each request, whatever happens."""
+    """Takes jobs ahead of time, sends them when they are due, reports one Observation for each, whatever happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, channel: Channel, setup: Setup, target: Target, keys: Mapping[str, str]) -> None:
         self._loop = asyncio.get_running_loop()
-        self.closed = asyncio.Event()
-        self.channel = Channel(ToWorker, self._hear, self.closed.set)
-        self._number = 0
-        self._target: Target | None = None
-        self._jobs: list[Job] = []
-        self._connections = 0
-        self._client: Client | None = None
-        self._schedule: Schedule | None = None
-        self._unreported: set[int] = set()
-        self._due_ns: dict[int, int] = {}
+        self._channel = channel
+        self._number = setup.worker
+        self._secrets = target.secrets
+        self._tenant_secrets = {tenant: (*target.secrets, key.strip()) for tenant, key in keys.items()}
+        connections = min(setup.connections, _raise_file_limit() - 64)
+        self._client = Client(target, connections, self._note_sent, self._note_end)
+        self._schedule = Schedule(self._client.send, self._client.sockets)
+        self._chains = Chains(setup.planned)
+        self._retries = Retries()
         self._t0_ns = 0
+        self._fed = False  # nothing more will be handed over
         self._stop_at: asyncio.TimerHandle | None = None
         self._stopping = False
         self._readings: deque[Reading] = deque()
@@ -96,42 +77,29 @@ class Worker:
 
     # ---- what the pool says
 
-    def _hear(self, message: ToWorker) -> None:
+    def hear(self, message: ToWorker) -> None:
         match message:
-            case Setup():
-                self._set_up(message)
-            case Requests() if self._target is not None:
-                self._jobs += [job_of(request, self._target) for request in message.requests]
-                if message.last:
-                    self._be_ready()
-            case Start():
+            case Jobs():
+                self._take(message)
+            case Prepare():
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(20_000, 50, 10_000)  # short young collections, no old ones: their pauses are not short
+                self._channel.send(Ready())
+            case Start() if not self._stopping:
                 self._start(message.t0_ns)
             case Stop():
                 self._stop(message.grace_s)
 
-    def _set_up(self, setup: Setup) -> None:
-        self._number = setup.worker
-        self._connections = min(setup.connections, _raise_file_limit() - 64)
-        try:
-            self._target = parse_target(setup.base_url, os.environ.pop(setup.api_key_env, ""), setup.road)
-        except TargetError as error:
-            self.channel.send(Ready(str(error)))
-
-    def _be_ready(self) -> None:
-        assert self._target is not None
-        self._due_ns = {job.index: job.due_ns for job in self._jobs}
-        self._unreported = set(self._due_ns)
-        self._client = Client(self._target, self._connections, self._note_sent, self._note_end)
-        self._schedule = Schedule(self._jobs, self._client.send, self._client.sockets)
-        self._jobs = []
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 50, 10_000)  # short young collections, no old ones: a run is short, its pauses are not
-        self.channel.send(Ready())
+    def _take(self, message: Jobs) -> None:
+        self._fed = message.last
+        if self._stopping:
+            return
+        for job in message.jobs:
+            if (due_ns := self._chains.due_ns(job)) is not None:
+                self._schedule.add(job, due_ns)
 
     def _start(self, t0_ns: int) -> None:
-        if self._schedule is None or self._stopping:
-            return
         self._t0_ns = t0_ns
         self._schedule.start(t0_ns)
         self._beat_due_ns = time.monotonic_ns() + _BEAT_NS
@@ -139,44 +107,42 @@ class Worker:
         self._report_later()
 
     def _stop(self, grace_s: float) -> None:
-        if self._schedule is None or self._client is None:
-            return
+        """What was not begun is dropped: the pool knows what it handed over, and gives it its observations."""
         self._stopping = True
-        now_ns = time.monotonic_ns() - self._t0_ns if self._t0_ns else 0
-        self._observations += [
-            Observation(
-                index=job.index,
-                due_ns=job.due_ns,
-                outcome=Outcome.UNSENT,
-                end_ns=now_ns,
-                error="the run was stopped before it was due",
-                worker=self._number,
-            )
-            for job in self._schedule.stop()
-        ]
-        self._client.drop_unsent("the run was stopped")
+        for job in self._schedule.stop():
+            if job.index in self._retries:
+                self._observations.append(self._retries.settle(job.index))
+        self._chains.stop()
+        self._client.drop_unsent(_STOPPED)
         if self._stop_at is not None:
             self._stop_at.cancel()
-        self._stop_at = self._loop.call_later(max(0.0, grace_s), self._client.stop, "the run was stopped")
+        self._stop_at = self._loop.call_later(max(0.0, grace_s), self._client.stop, _STOPPED)
         self._report()
 
     # ---- what the client says
 
     def _note_sent(self, exchange: Exchange) -> None:
         assert exchange.sent_ns is not None
-        self._sent.append((exchange.job.index, exchange.sent_ns - self._t0_ns))
+        if exchange.job.index not in self._retries:  # else it was sent before
+            self._sent.append((exchange.job.index, exchange.sent_ns - self._t0_ns))
 
     def _note_end(self, exchange: Exchange) -> None:
-        reading = Reading(
-            exchange, self._t0_ns or exchange.end_ns, self._number, self._target.secrets if self._target else ()
-        )
-        self._readings.append(reading)
+        job = exchange.job
+        if job.followed and job.retry is None:
+            self._release(job.index, exchange.end_ns - self._t0_ns)
+        secrets = self._tenant_secrets.get(job.tenant, self._secrets)
+        self._readings.append(Reading(exchange, self._t0_ns or exchange.end_ns, self._number, secrets))
         if len(self._readings) == 1:
             self._loop.call_soon(self._read_some)
 
+    def _release(self, index: int, end_ns: int) -> None:
+        """That request is over for good: those that waited for it have their time now."""
+        for job, due_ns in self._chains.over(index, end_ns):
+            self._schedule.add(job, due_ns)
+
     def _read_some(self) -> None:
         """Decode for one short turn; the sockets come between two turns."""
-        sockets = self._client.sockets if self._client is not None else None
+        sockets = self._client.sockets
         deadline_ns = time.monotonic_ns() + (sockets.spare_ns(_DECODE_NS) if sockets is not None else _DECODE_NS)
         while self._readings and (left_ns := deadline_ns - time.monotonic_ns()) > 0:
             try:
@@ -184,19 +150,31 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - it still gets its observation
                 observation = self._readings[0].failed(f"the load worker failed: {type(error).__name__}: {error}")
             if observation is not None:
-                self._readings.popleft()
-                self._observations.append(observation)
+                self._conclude(self._readings.popleft().job, observation)
         if self._readings:
             self._loop.call_soon(self._read_some)
         if len(self._observations) >= _BATCH or not self._work_left:
             self._report()
 
+    def _conclude(self, job: Job, observation: Observation) -> None:
+        """One try is over, and with it the request unless it is tried again."""
+        if job.retry is not None:
+            due_ns = self._retries.again_ns(job.retry, observation)
+            if due_ns is not None and not self._stopping:
+                self._schedule.add(job, due_ns)
+                return
+            observation = self._retries.settle(job.index)
+            if job.followed and not self._stopping:
+                self._release(job.index, observation.end_ns)
+        self._observations.append(observation)
+
     # ---- reporting
 
     @property
     def _work_left(self) -> bool:
-        """Something can still produce an observation."""
-        return bool(self._schedule) or bool(self._client and self._client.in_flight) or bool(self._readings)
+        """Something can still produce an observation. (Those that only wait for others cannot.)"""
+        under_way = bool(self._schedule) or bool(self._readings) or self._client.in_flight > 0
+        return under_way or not (self._fed or self._stopping)
 
     def _beat(self) -> None:
         now_ns = time.monotonic_ns()
@@ -210,43 +188,26 @@ class Worker:
             self._report()
 
     def _report(self) -> None:
-        if self._finished or self._client is None:
+        if self._finished:
             return
         done = not self._work_left
-        if done:
-            self._account_for_the_rest()
-        observations, self._observations = self._observations, []
-        sent, self._sent = self._sent, []
-        self._unreported.difference_update(observation.index for observation in observations)
-        self.channel.send(
+        self._channel.send(
             Progress(
-                tuple(sent),
-                tuple(observations),
+                tuple(self._sent),
+                tuple(self._observations),
                 self._client.in_flight,
                 self._client.send_lag.take(),
                 self._loop_lag.take(),
                 time.process_time(),
             )
         )
+        self._sent = []
+        self._observations = []
         if done:
             self._finished = True
             self._heart.close()
             self._client.close()
-            self.channel.send(Finished())
-
-    def _account_for_the_rest(self) -> None:
-        """Nothing is under way: a request without an observation is our own fault, and gets one that says so."""
-        seen = {observation.index for observation in self._observations}
-        for index in self._unreported - seen:
-            lost = Observation(
-                index=index,
-                due_ns=self._due_ns[index],
-                outcome=Outcome.CANCELLED,
-                end_ns=time.monotonic_ns() - self._t0_ns if self._t0_ns else 0,
-                error="the load worker lost this request",
-                worker=self._number,
-            )
-            self._observations.append(lost)
+            self._channel.send(Finished())
 
 
 def _raise_file_limit() -> int:
@@ -264,10 +225,25 @@ def _raise_file_limit() -> int:
 
 async def serve(control: socket.socket) -> None:
     """Do what the pool says over `control` until it closes."""
-    worker = Worker()
-    loop = asyncio.get_running_loop()
-    await loop.create_unix_connection(lambda: worker.channel, sock=control)
-    await worker.closed.wait()
+    worker: Worker | None = None
+    closed = asyncio.Event()
+
+    def hear(message: ToWorker) -> None:
+        nonlocal worker
+        if worker is not None:
+            worker.hear(message)
+        elif isinstance(message, Setup):
+            keys = {tenant: os.environ.pop(name, "") for tenant, name in message.api_key_envs.items()}
+            try:
+                target = parse_target(message.base_url, keys.get("", ""), message.road)
+            except TargetError as error:
+                channel.send(Ready(str(error)))
+            else:
+                worker = Worker(channel, message, target, keys)
+
+    channel = Channel(ToWorker, hear, closed.set, _TURN_BYTES)
+    await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=control)
+    await closed.wait()
     os._exit(0)  # the pool is gone or done with us: nothing here is worth an orderly end
 
 

@@ -1,4 +1,4 @@
-"""Sending on time: alarms, schedule, lag, and the bytes of a request."""
+"""Sending on time: alarms, lag, and the bytes of a request."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 
 from scenarios.errors import TargetError
 from scenarios.load.alarm import Alarm, PollingAlarm, SharpAlarm, TimerfdAlarm
-from scenarios.load.exchange import Job
 from scenarios.load.lag import LagCounts, LagHistogram
-from scenarios.load.schedule import Schedule
 from scenarios.load.sockets import Sockets
 from scenarios.load.target import Target, parse_target, wire_bytes
 from scenarios.request import PlannedRequest
@@ -64,35 +62,6 @@ async def test_an_alarm_set_to_the_past_rings_at_once_and_a_closed_one_never(mak
     alarm.close()
     await asyncio.sleep(0.02)
     assert not rang.is_set()
-
-
-def job(index: int, due_ns: int) -> Job:
-    return Job(index, due_ns, b"", 1.0, True, False, False, True)
-
-
-async def test_a_schedule_hands_over_everything_in_due_order_and_never_early() -> None:
-    handed: list[tuple[int, int]] = []
-    finished = asyncio.Event()
-
-    def send(one: Job, due_ns: int) -> None:
-        handed.append((one.index, time.monotonic_ns() - due_ns))
-        if len(handed) == 300:
-            finished.set()
-
-    schedule = Schedule([job(index, (index % 100) * MS // 2) for index in range(300)], send)
-    schedule.start(time.monotonic_ns() + 5 * MS)
-    async with asyncio.timeout(5):
-        await finished.wait()
-    assert [index for index, _ in handed] == sorted(range(300), key=lambda index: (index % 100, index))
-    assert all(late_ns >= 0 for _, late_ns in handed)
-    assert schedule.stop() == []
-
-
-async def test_a_stopped_schedule_gives_back_what_is_left_in_due_order() -> None:
-    schedule = Schedule([job(2, 2000 * MS), job(1, 1000 * MS)], lambda one, due_ns: None)
-    schedule.start(time.monotonic_ns())
-    assert [one.index for one in schedule.stop()] == [1, 2]
-    assert len(schedule) == 0
 
 
 @given(st.lists(st.integers(0, 10**10), min_size=1, max_size=200), st.floats(0, 1))

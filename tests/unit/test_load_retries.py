@@ -1,0 +1,64 @@
+"""When a try is made again, and what several of them come to."""
+
+from __future__ import annotations
+
+import pytest
+
+from scenarios.load.retries import RETRIED, Retries, next_try_ns
+from scenarios.observation import Observation, Outcome
+from scenarios.request import Retry
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("retry", "tries", "retry_after_s", "due_s"),
+    [
+        (Retry(attempts=9), 1, None, 10.0),
+        (Retry(attempts=9, wait_s=0.5), 1, None, 10.5),
+        (Retry(attempts=9, wait_s=0.5, factor=2.0), 1, None, 10.5),
+        (Retry(attempts=9, wait_s=0.5, factor=2.0), 4, None, 14.0),
+        (Retry(attempts=9, wait_s=0.5), 1, 3.0, 13.0),
+        (Retry(attempts=9, wait_s=5.0), 1, 3.0, 15.0),
+        (Retry(attempts=9), 1, 3.0, 10.0),  # who does not wait does not listen
+        (Retry(attempts=9, align_s=4.0), 1, None, 12.0),
+        (Retry(attempts=9, align_s=5.0), 1, None, 10.0),
+        (Retry(attempts=9, wait_s=0.1, align_s=5.0), 1, None, 15.0),
+        (Retry(attempts=9999, wait_s=1.0, factor=10.0), 5000, None, 1e9 + 10),
+    ],
+)
+def test_the_next_try_is_due_after_the_wait(
+    retry: Retry, tries: int, retry_after_s: float | None, due_s: float
+) -> None:
+    assert next_try_ns(retry, tries, 10 * S, retry_after_s) == round(due_s * S)
+
+
+def seen(outcome: Outcome, sent_ns: int | None, end_ns: int, **own: object) -> Observation:
+    return Observation(index=3, due_ns=sent_ns or end_ns, outcome=outcome, sent_ns=sent_ns, end_ns=end_ns, **own)  # type: ignore[arg-type]
+
+
+def test_several_tries_are_one_observation_begun_by_the_first_and_ended_by_the_last() -> None:
+    retries, retry = Retries(), Retry(attempts=3, wait_s=1.0)
+    assert retries.again_ns(retry, seen(Outcome.SHED, 10, 20, status=429)) == 20 + S
+    assert 3 in retries
+    assert retries.again_ns(retry, seen(Outcome.RESET, 30 + S, 40 + S)) == 40 + 2 * S
+    assert retries.again_ns(retry, seen(Outcome.TIMEOUT, 50, 60, answer="A")) is None
+    assert retries.settle(3) == seen(Outcome.TIMEOUT, 10, 60, answer="A", attempts=3)
+    assert 3 not in retries
+
+
+def test_a_good_end_is_not_tried_again() -> None:
+    for outcome in set(Outcome) - RETRIED:
+        retries = Retries()
+        assert retries.again_ns(Retry(attempts=5), seen(outcome, 10, 20)) is None
+        assert retries.settle(3).attempts == 1
+
+
+def test_a_try_that_was_never_written_is_no_try_of_several() -> None:
+    retries = Retries()
+    retries.again_ns(Retry(attempts=5), seen(Outcome.REFUSED, None, 20))
+    retries.again_ns(Retry(attempts=5), seen(Outcome.HTTP_5XX, 30, 40))
+    assert retries.again_ns(Retry(attempts=5), seen(Outcome.UNSENT, None, 50)) is None
+    assert retries.settle(3) == Observation(
+        index=3, due_ns=20, outcome=Outcome.HTTP_5XX, sent_ns=30, end_ns=40, attempts=2
+    )
