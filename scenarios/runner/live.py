@@ -28,15 +28,6 @@ RATE_WINDOW_S = 2.0
 QUANTILE_WINDOW_S = 10
 _ACCURACIES = ("accuracy", "accuracy.era_a", "accuracy.era_b")
 _RATES = ("goodput", "ok_rate", "shed_rate", "error_rate", "odd.correct", *_ACCURACIES)
-    "goodput",
-    "ok_rate",
-    "shed_rate",
-    "error_rate",
-    "accuracy",
-    "accuracy.era_a",
-    "accuracy.era_b",
-    "odd.correct",
-)
 _NO_ERROR = (Outcome.OK, Outcome.SHED, Outcome.CANCELLED)
 
 

@@ -33,10 +33,9 @@ class Means(msgspec.Struct, frozen=True):
     road: Road
     model: str | None
     workers: int
-    api_key_env: str | None
 
 
 def means_of(options: RunOptions) -> Means:
     """The options less those that the journal holds anyway."""
     model = None if options.model is None else str(options.model)
-    return Means(options.target, options.road, model, options.workers, options.api_key_env)
+    return Means(options.target, options.road, model, options.workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -69,7 +70,6 @@ def read_interrupted(path: Path) -> Interrupted:
                 road=means.road,
                 model=None if means.model is None else Path(means.model),
                 workers=means.workers,
-                api_key_env=means.api_key_env,
             ),
             until_s=until_s,
             alive_at=float(alive_at),
@@ -79,18 +79,24 @@ def read_interrupted(path: Path) -> Interrupted:
         )
 
 
-async def resume_trial(path: Path, on_tick: OnTick, on_event: OnEvent, stop: asyncio.Event) -> ResultDocument:
-    """Finish the plan of the run in the journal at `path`; as run_trial otherwise.
+async def resume_trial(
+    path: Path, api_key_env: str | None, on_tick: OnTick, on_event: OnEvent, stop: asyncio.Event
+) -> ResultDocument:
+    """Finish the plan of a run that ended early; `api_key_env` names the variable with the target's key.
+
+    As run_trial otherwise.
 
     Raises:
-        NotResumable: the run is complete, has no plan, or would no longer be the same run.
+        NotResumable: the run is complete or has no plan, the target serves another model now, or a redacted plan can no
+            longer be made.
     """
     before = read_interrupted(path)
+    options = dataclasses.replace(before.options, api_key_env=api_key_env)
     with JournalReader(path) as reader:
         rest = rest_of(journalled(reader), round(before.until_s * NS))
     first_due_s = rest.first_due_s if len(rest.numbers) else before.until_s
-    with closing(JournalWriter.reopen(path, before.options.scenario.keep)) as journal:
-        trial = Trial(before.options, journal, on_tick, on_event, stop)
+    with closing(JournalWriter.reopen(path, options.scenario.keep)) as journal:
+        trial = Trial(options, journal, on_tick, on_event, stop)
         trial.clock = RunClock(first_due_s, shown_s=before.until_s)
         trial.info = msgspec.structs.replace(before.info, state="running")
         trial.facts_before = before.facts
