@@ -16,6 +16,7 @@ from console.exits import Exit
 
 COMMANDS: dict[str, str] = {
     "run": "run one scenario headless; the exit code is the verdict",
+    "resume": "finish the plan of a run that was interrupted or died",
     "serve": "only the engine, as an OpenAI-compatible server",
     "scenarios": "list, show or check scenarios",
     "runs": "list the runs made so far, newest first",

@@ -40,6 +40,7 @@ def make_launcher(args: argparse.Namespace, directory: Path, target: str | None,
     ):
         forwarded += [] if value is None else [option, str(value)]
     forwarded += ["--insecure"] if args.insecure else []
+    forwarded += ["--redact"] if args.redact else []
     forwarded += ["--yes"] if target is not None else []
     forwarded += ["--i-own-this-target"] if args.i_own_this_target else []
 

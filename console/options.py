@@ -127,8 +127,18 @@ def add_trial_options(parser: argparse.ArgumentParser, prefix: str = "") -> None
     add("proxy", metavar="URL", help="an HTTP proxy before the target, such as http://localhost:3128")
     add("ca-file", type=Path, metavar="FILE", help="PEM certificates to trust beside the system's own")
     add("insecure", action="store_true", help="take any certificate of the target's (tests only)")
+    add("redact", action="store_true", help="keep no prompts and no answers in the journal, only lengths and hashes")
     add("i-own-this-target", action="store_true", help="allow faults against a target other than this machine")
     add("yes", action="store_true", help="do not ask before sending load to a target other than this machine")
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """How the verdict of a run that is made now is told."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print one JSON document on stdout instead of the table")
+    group.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report, one test case for each gate")
+    group.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
+    add_plain(parser)
 
 
 def add_console_options(parser: argparse.ArgumentParser) -> None:

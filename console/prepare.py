@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
 
 def find(args: argparse.Namespace, name: str) -> Scenario:
-    """The scenario called `name` with --rate and --duration applied."""
+    """The scenario called `name` with --rate, --duration and --redact applied."""
+    from scenarios.definition import REDACTED
     from scenarios.scenario_file import find_scenario, override
 
-    return override(find_scenario(name), rate=args.rate, duration_s=args.duration)
+    scenario = override(find_scenario(name), rate=args.rate, duration_s=args.duration)
+    return dataclasses.replace(scenario, keep=REDACTED) if args.redact else scenario
 
 
 def settle(args: argparse.Namespace, scenario: Scenario | None) -> tuple[str | None, Road, Path | None]:

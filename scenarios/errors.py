@@ -8,7 +8,8 @@ HarnessError
 ├── TargetError          the target cannot be started, reached or used as asked
 ├── JournalError         a journal is missing, damaged or of another version
 ├── MiscountError        plan and observations do not match one to one: a bug of the harness
-└── RunNotFound          no run of that id in the runs directory
+├── RunNotFound          no run of that id in the runs directory
+└── NotResumable         the run is complete, or there is nothing to go on from
 """
 
 from __future__ import annotations
@@ -68,3 +69,7 @@ class MiscountError(HarnessError):
 
 class RunNotFound(HarnessError):
     """No run of that id in the runs directory."""
+
+
+class NotResumable(HarnessError):
+    """A run that cannot go on: it is complete, its plan was never written, or it would no longer be the same run."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 
 import msgspec
 
@@ -19,6 +18,9 @@ from scenarios.verdict import conclude
 
 SCENARIO, INSTRUMENT, DRIFT = "scenario", "instrument", "drift"  # keys in the journal's meta table
 PHASE_DONE = "phase.done"  # the event that the document is followed by
+RESUMED = "run.resumed"
+
+_COUNTED = ("worker_cpu_s", "worker_deaths")
 
 Facts = dict[str, float | int | bool | str | None]
 
@@ -41,8 +43,7 @@ def rebuild(reader: JournalReader) -> ResultDocument:
     columns = stored_columns(reader)
     instrument = _facts(reader, INSTRUMENT)
     ours = run.environment.get("engine_ours") is True
-    # What comes after the document (the engine being stopped, a fault cut short) must not change it.
-    events = list(takewhile(lambda event: event.kind != PHASE_DONE, (event for _, event in reader.events())))
+    events = events_of_run([event for _, event in reader.events()])
     context = SummaryContext(
         slo=scenario.slo,
         arrivals=scenario.arrivals,
@@ -52,7 +53,7 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         engine_restarts=sum(event.kind == "engine.died" for event in events) if ours else None,
         ours=ours,
     )
-    horizon_s = _stopped_at(events, reader.last_tick()) if interrupted else None
+    horizon_s = stopped_at(events, reader.last_tick()) if interrupted else None
     error = instrument_error(instrument, _lost_share(columns, horizon_s))
     gates = judge(scenario.gates, samples_of(columns, context, error, interrupted))
     verdict, why = conclude(gates, interrupted)
@@ -119,10 +120,43 @@ def _not_whole(columns: Columns, answers: Answers) -> dict[str, str]:
     return why
 
 
-def _stopped_at(events: Sequence[Event], last: Tick | None) -> float:
+def events_of_run(events: Sequence[Event]) -> list[Event]:
+    """Those before a document was written (the engine being stopped, a fault cut short must not change it).
+
+    Where a run was resumed, those from there on count again.
+    """
+    found: list[Event] = []
+    counts = True
+    for event in events:
+        counts = event.kind == RESUMED or (counts and event.kind != PHASE_DONE)
+        if counts:
+            found.append(event)
+    return found
+
+
+def stopped_at(events: Sequence[Event], last: Tick | None) -> float:
     """When the run stopped to send: at the operator's word, else when it was last heard of. Seconds of the run."""
-    stops = [event.t_s for event in events if event.kind == "operator.stop"]
-    return stops[0] if stops else (0.0 if last is None else last.t_s)
+    stop_s: float | None = None
+    for event in events:
+        if event.kind == RESUMED:
+            stop_s = None
+        elif event.kind == "operator.stop" and stop_s is None:
+            stop_s = event.t_s
+    return stop_s if stop_s is not None else (0.0 if last is None else last.t_s)
+
+
+def worst_of(before: Facts, now: Facts) -> Facts:
+    """The instrument's facts of a run in two parts: what is counted is added, else the larger error stands."""
+    facts = dict(now)
+    for name, value in before.items():
+        other = now.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        if not isinstance(other, int | float) or isinstance(other, bool):
+            facts[name] = value
+        else:
+            facts[name] = value + other if name in _COUNTED else max(value, other)
+    return facts
 
 
 def _facts(reader: JournalReader, key: str) -> Facts:

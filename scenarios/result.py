@@ -43,6 +43,15 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """A run went on after it had ended early: the run's clock stood still at `at_s` for `gap_s` of real time."""
+
+    at_s: float
+    gap_s: float
+    left: int  # requests that were still to be sent
+    lost: int  # requests that were under way and never recorded; they count as cancelled
+
+
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Which run this is. `environment` holds only facts about machine and versions."""
 
@@ -55,6 +64,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str  # ISO 8601, UTC
     environment: dict[str, str | int | float | bool | None]
     state: str = "done"  # "running" | "done" | "interrupted" | "failed": what the journal says
+    resumed: tuple[Resumed, ...] = ()
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):

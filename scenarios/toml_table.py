@@ -20,6 +20,8 @@ _LOOSE_UNITS = {
     "m": ("min", "mins", "minute", "minutes"),
     "h": ("hr", "hrs", "hour", "hours"),
 }
+_SIZES = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+_SIZE = re.compile(r"([0-9]{1,6}) ?(KB|MB|GB)")
 _INF = math.inf
 
 
@@ -174,6 +176,25 @@ class Table:
             self._wrong_type(key, value, "a whole number", str(max(low, 1)))
             return None
         return value if self._within(key, value, low, high, -_INF) is not None else None
+
+    def flag(self, key: str) -> bool | None:
+        """true or false."""
+        value = self._take(key, "")
+        if value is None or isinstance(value, bool):
+            return value
+        self._wrong_type(key, value, "true or false", "true")
+        return None
+
+    def size(self, key: str) -> int | None:
+        """Bytes: text such as "64MB", or 0."""
+        value = self._take(key, "")
+        if value is None or (value == 0 and isinstance(value, int) and not isinstance(value, bool)):
+            return value
+        found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            self.refuse(key, f"{key} is no size: {shown(value)}", 'write a size such as "64MB", or 0 for none')
+            return None
+        return int(found[1]) * _SIZES[found[2]]
 
     def duration(
         self, key: str, *, required: str = "", low: float = 0.0, high: float = _INF, above: float = -_INF

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from console.progress import Progress
     from scenarios.result import ResultDocument
     from scenarios.runner import RunOptions
+    from scenarios.tick import Event, Tick
+
+    Trial = Callable[[Callable[[Tick], None], Callable[[Event], None], asyncio.Event], Awaitable[ResultDocument]]
 
 EXAMPLES = """\
 examples:
@@ -23,8 +28,10 @@ examples:
   seatrial run peak-traffic --target http://localhost:8000/v1 --json
   seatrial run peak-traffic --junit junit.xml --markdown summary.md --plain
   seatrial run peak-traffic --model hf:ORG/REPO:model-q4.gguf
+  seatrial run peak-traffic --redact
 
-exit codes: 0 GO, 1 NO-GO, 2 usage, 3 INCONCLUSIVE, 4 INVALID, 5 target, 130 interrupted (the journal is kept).
+exit codes: 0 GO, 1 NO-GO, 2 usage, 3 INCONCLUSIVE, 4 INVALID, 5 target, 130 interrupted (the journal is kept,
+`seatrial resume last` goes on).
 Keys come from $SEATRIAL_API_KEY or --api-key-file, never from an argument.
 """
 
@@ -34,11 +41,7 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", metavar="SCENARIO", help="a catalogue name (`seatrial scenarios`) or a TOML file")
     options.add_trial_options(parser)
-    group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="print one JSON document on stdout instead of the table")
-    group.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report, one test case for each gate")
-    group.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
-    options.add_plain(parser)
+    options.add_output_options(parser)
     options.add_runs_dir(parser)
     parser.add_argument("--run-id", type=options.run_id, help=argparse.SUPPRESS)
 
@@ -54,34 +57,38 @@ def handle(args: argparse.Namespace) -> int:
 
 def run(trial: RunOptions, args: argparse.Namespace) -> int:
     """Run it to its end, tell its verdict. `args` carries the output options."""
+    from scenarios.runner import run_trial
+    from scenarios.runs import journal_path
+
+    where = trial.target or "the engine in here"
+    terminal.note(f"run {trial.run_id}: {trial.scenario.name}, seed {trial.seed}, against {where}")
+    return carry_out(journal_path(trial.runs_dir, trial.run_id), partial(run_trial, trial), args)
+
+
+def carry_out(journal: Path, trial: Trial, args: argparse.Namespace) -> int:
+    """See a trial to its end, its progress on stderr, and tell the verdict that is in its journal then."""
     from console import verdict
     from console.liveness import hold
     from console.progress import choose
-    from scenarios.runs import journal_path
 
-    journal = journal_path(trial.runs_dir, trial.run_id)
-    where = trial.target or "the engine in here"
-    terminal.note(f"run {trial.run_id}: {trial.scenario.name}, seed {trial.seed}, against {where}")
     progress = choose(args.plain)
     try:
         with hold(journal.parent):
             document = asyncio.run(_until_done(trial, progress))
     except KeyboardInterrupt:
         progress.close()
-        return _kept(journal, trial.run_id, "stopped at once")
+        return _kept(journal, "stopped at once")
     finally:
         progress.close()
     material = verdict.load(journal)
     code = verdict.tell(material, journal, args)
     if document.run.state == "interrupted":
-        return _kept(journal, trial.run_id, "interrupted")
+        return _kept(journal, "interrupted")
     return code
 
 
-async def _until_done(trial: RunOptions, progress: Progress) -> ResultDocument:
+async def _until_done(trial: Trial, progress: Progress) -> ResultDocument:
     """The run, with the first Ctrl-C asking it to stop and the second one ending it at once."""
-    from scenarios.runner import run_trial
-
     stop = asyncio.Event()
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -96,7 +103,7 @@ async def _until_done(trial: RunOptions, progress: Progress) -> ResultDocument:
     for number in _STOPS:
         loop.add_signal_handler(number, ask)
     try:
-        return await run_trial(trial, progress.tick, progress.event, stop)
+        return await trial(progress.tick, progress.event, stop)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
@@ -104,9 +111,11 @@ async def _until_done(trial: RunOptions, progress: Progress) -> ResultDocument:
             loop.remove_signal_handler(number)
 
 
-def _kept(journal: Path, run_id: str, how: str) -> Exit:
+def _kept(journal: Path, how: str) -> Exit:
     if journal.exists():
-        terminal.say(f"{how}; the journal is kept in {journal}: `seatrial show {run_id}` reads it")
+        run_id = journal.parent.name
+        more = f"`seatrial show {run_id}` reads it, `seatrial resume {run_id}` goes on"
+        terminal.say(f"{how}; the journal is kept in {journal}: {more}")
     else:
         terminal.say(f"{how} before anything was journalled; run it again")
     return Exit.INTERRUPTED

@@ -193,6 +193,12 @@ class JournalWriter:
     def set_document(self, document: ResultDocument) -> None:
         self.set_meta("document", msgspec.json.encode(document).decode())
 
+    def forget_end(self) -> None:
+        """Take back what an early end left behind, in the next commit: the document, and every `unsent`."""
+        self._add("DELETE FROM meta WHERE key = ?", [("document",)])
+        self._add("DELETE FROM judged WHERE idx IN (SELECT idx FROM observation WHERE outcome = ?)", [("unsent",)])
+        self._add("DELETE FROM observation WHERE outcome = ?", [("unsent",)])
+
     def take_commands(self, after: int) -> list[Command]:
         """Commands with an id above `after`, oldest first."""
         query = "SELECT id, kind, argument FROM command WHERE id > ? ORDER BY id"

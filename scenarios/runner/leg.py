@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from scenarios.observation import Observation
 from scenarios.plan import Plan
-from scenarios.request import PlannedRequest
 
 Ints = npt.NDArray[np.int64]
 
@@ -23,22 +22,12 @@ class Leg:
     plan: Plan
     numbers: Ints | None = None
 
+    def number(self, at: int) -> int:
+        """The journal's index of the request at a place of the plan."""
+        return at if self.numbers is None else int(self.numbers[at])
+
     def journalled(self, observations: Sequence[Observation]) -> Sequence[Observation]:
         """The pool's observations under the journal's indexes."""
         if self.numbers is None:
             return observations
-        return [msgspec.structs.replace(one, index=int(self.numbers[one.index])) for one in observations]
-
-
-def leg_of(plan: Plan, numbers: Ints) -> Leg:
-    """A leg of requests whose index in the journal is `numbers`, ascending; `plan` counts in those numbers too.
-
-    A request may only follow one of the same leg.
-    """
-
-    def make(at: int) -> PlannedRequest:
-        request = plan[at]
-        after = None if request.after is None else int(np.searchsorted(numbers, request.after))
-        return msgspec.structs.replace(request, index=at, after=after)
-
-    return Leg(Plan(plan.due_ns, np.searchsorted(numbers, plan.root), make), numbers)
+        return [msgspec.structs.replace(one, index=self.number(one.index)) for one in observations]

@@ -13,17 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios.definition import GateSpec, Slo
-from scenarios.metrics import LATENCIES, ODD_PROFILE
+from scenarios.metrics import FINDING_CATEGORIES, LATENCIES, ODD_PROFILE
 from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.request import PlannedRequest
 from scenarios.stats.ring import SketchRing
 from scenarios.stats.sketch import LogSketch
+from scenarios.summary.columns import OUTCOMES, Columns
+from scenarios.summary.rates import share
 
 Ints = npt.NDArray[np.int64]
 
 NS = 1_000_000_000
 RATE_WINDOW_S = 2.0
 QUANTILE_WINDOW_S = 10
+_ACCURACIES = ("accuracy", "accuracy.era_a", "accuracy.era_b")
+_RATES = ("goodput", "ok_rate", "shed_rate", "error_rate", "odd.correct", *_ACCURACIES)
 _NO_ERROR = (Outcome.OK, Outcome.SHED, Outcome.CANCELLED)
 
 
@@ -78,6 +82,27 @@ class LiveRun:
     def extend(self, due_ns: Ints) -> None:
         """More requests were planned; they are due after all that were."""
         self._due_ns = np.concatenate((self._due_ns, due_ns))
+
+    def take_up(self, columns: Columns) -> None:
+        """Count what an earlier part of the run came to, as if it had been folded; rows that are `unsent` are left."""
+        self._due_ns = np.sort(columns.times_ns[0])
+        over = ~columns.is_outcome(Outcome.UNSENT)
+        for code, count in enumerate(np.bincount(columns.outcome[over], minlength=len(OUTCOMES)).tolist()):
+            if count:
+                self.outcomes[OUTCOMES[code].value] += count
+        self.tokens += int(columns.tokens[over & (columns.tokens > 0)].sum())
+        self.sent += int(columns.sent.sum())
+        for name, values in columns.latency_s.items():
+            self._sketches[name].add_many(values[~np.isnan(values)])
+        self._sketches["itl_s"].add_many(columns.gap_s)
+        for name in _RATES:
+            hit = share(columns, self.slo, name)
+            self._over[name] += int((hit.over & over).sum())
+            self._hits[name] += int((hit.hit & over).sum())
+        self._over["findings"] += int(columns.has_text.sum())
+        for category in columns.flagged.keys() & FINDING_CATEGORIES | {"any"}:
+            self._hits[f"findings.{category}"] += share(columns, self.slo, f"findings.{category}").hits
+        self.findings.update({name: n for name, n in columns.findings.items() if not name.startswith("prompt.")})
 
     def counts(self, gates: Sequence[GateSpec]) -> dict[str, tuple[int, int]]:
         """Hits and finished requests of each rate that `gates` ask for; findings count over answers with text."""

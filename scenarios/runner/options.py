@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from scenarios.address import DIRECT, Road
 from scenarios.definition import Scenario
 
@@ -22,3 +24,18 @@ class RunOptions:
     model: Path | None = None
     workers: int = 1
     api_key_env: str | None = None
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What the journal keeps of the options, so that a run can go on against the same target."""
+
+    target: str | None
+    road: Road
+    model: str | None
+    workers: int
+
+
+def means_of(options: RunOptions) -> Means:
+    """The options less those that the journal holds anyway."""
+    model = None if options.model is None else str(options.model)
+    return Means(options.target, options.road, model, options.workers)

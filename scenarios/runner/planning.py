@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.metrics import ODD_PROFILE
-from scenarios.plan import Plan, PlanDigest
+from scenarios.plan import PlanDigest
 from scenarios.request import PlannedRequest
+from scenarios.runner.leg import Leg
 
 _BLOCK = 2_048  # requests between two commits
 _SAY_S = 5.0
@@ -27,30 +30,35 @@ class Planned:
 class PlanWriter:
     """Writes a plan into the journal in one pass, each request made once; runs in a thread until `stop` is called."""
 
-    def __init__(self, plan: Plan, journal: JournalWriter, say: Callable[[int], None]) -> None:
+    def __init__(self, leg: Leg, journal: JournalWriter, say: Callable[[int], None]) -> None:
         """say: told from that thread, every few seconds, how many requests are written."""
-        self._plan = plan
+        self._leg = leg
         self._journal = journal
         self._say = say
         self._stopped = threading.Event()
 
     def write(self) -> Planned:
         """Raises InterruptedError when it was stopped, JournalError when the journal cannot be written."""
-        digest = PlanDigest(len(self._plan))
+        plan, numbers = self._leg.plan, self._leg.numbers
+        digest = PlanDigest(len(plan))
         odd = 0
         said = time.monotonic()
-        for at in range(0, len(self._plan), _BLOCK):
+        for at in range(0, len(plan), _BLOCK):
             if self._stopped.is_set():
                 raise InterruptedError("the run ended while its plan was written")
-            requests = self._plan[at : at + _BLOCK]
+            requests = plan[at : at + _BLOCK]
             digest.add(requests)
             odd += sum(request.profile == ODD_PROFILE for request in requests)
-            self._journal.add_plan(requests)
+            self._journal.add_plan(requests if numbers is None else map(self._numbered, requests))
             self._journal.commit()
             if time.monotonic() - said >= _SAY_S:
                 said = time.monotonic()
                 self._say(at + len(requests))
         return Planned(digest.hexdigest(), odd)
+
+    def _numbered(self, request: PlannedRequest) -> PlannedRequest:
+        after = None if request.after is None else self._leg.number(request.after)
+        return msgspec.structs.replace(request, index=self._leg.number(request.index), after=after)
 
     def stop(self) -> None:
         """Write no more."""

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from engine.supervisor import EngineEvent
 from engine.telemetry import describe_machine
-from scenarios.definition import FaultSpec
+from scenarios.definition import FaultSpec, Scenario
 from scenarios.drift import DriftMonitor
 from scenarios.errors import JournalError
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.plan import Plan, make_plan
-from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, SCENARIO, rebuild
+from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, RESUMED, SCENARIO, Facts, rebuild, worst_of
 from scenarios.request import PlannedRequest
-from scenarios.result import ResultDocument, RunInfo
+from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
 from scenarios.runner.fault_board import FaultBoard
 from scenarios.runner.instrument import InstrumentWatch
 from scenarios.runner.intake import Intake
 from scenarios.runner.leg import Leg
 from scenarios.runner.live import LiveRun
-from scenarios.runner.options import RunOptions
+from scenarios.runner.options import RunOptions, means_of
 from scenarios.runner.planning import PlanWriter, StoredRequests
 from scenarios.runner.target import EmbeddedTarget, RemoteTarget, Target
 from scenarios.runner.telemetry import Telemetry
@@ -40,6 +41,10 @@ from scenarios.tick import Event, Tick
 TICK_S = 0.25  # also the time between two commits: what a crash can lose
 STOP_GRACE_S = 2.0
 
+MEANS, ALIVE_AT = "means", "alive_at"  # keys in the journal's meta table
+
+T = TypeVar("T")
+Request = Callable[[int], PlannedRequest]
 OnTick = Callable[[Tick], None]
 OnEvent = Callable[[Event], None]
 
@@ -56,29 +61,21 @@ async def run_trial(options: RunOptions, on_tick: OnTick, on_event: OnEvent, sto
         JournalError: the journal cannot be written.
         HarnessError: the load workers cannot be started.
     """
-    path = journal_path(options.runs_dir, options.run_id)
-    journal = JournalWriter(path, options.scenario.keep)
-    try:
-        trial = Trial(options, journal, on_tick, on_event, stop)
-        await trial.run(lambda: one_plan(trial))
-    finally:
-        journal.close()
-    with JournalReader(path) as reader:
-        document = reader.document()
-    if document is None:
-        raise JournalError(f"{path}: the run ended without a document")
-    return document
+    with closing(JournalWriter(journal_path(options.runs_dir, options.run_id), options.scenario.keep)) as journal:
+        return await Trial(options, journal, on_tick, on_event, stop).run(_one_plan)
 
 
-async def one_plan(trial: Trial) -> None:
+async def _one_plan(trial: Trial) -> ResultDocument:
     """The story of an ordinary run."""
     options = trial.options
     await trial.start_target()
     plan = await asyncio.to_thread(make_plan, options.scenario, options.seed, trial.target.wire_model)
-    await trial.write_plan(plan)
+    leg = Leg(plan)
+    await trial.write_plan(leg)
     await trial.instrument.preflight()
-    await trial.send(Leg(plan), options.scenario.faults)
-    trial.judge()
+    with trial.requests(plan) as request:
+        await trial.send(leg, request, options.scenario.faults)
+    return trial.judge()
 
 
 class Trial:
@@ -117,21 +114,23 @@ class Trial:
             environment={**describe_machine(), "gpu_note": self.telemetry.gpu_note, "engine_ours": self.target.owned},
             state="running",
         )
+        self.commands_taken = 0  # the id of the last one
+        self.facts_before: Facts = {}  # of the instrument, from before the run was resumed
         self._on_tick = on_tick
         self._on_event = on_event
         self._stop = stop
         self._phase = "preparing"
-        self._commands_taken = 0
         self._faults = FaultBoard(self.target, lambda: self.clock.now_s, self.emit)
 
-    async def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def run(self, story: Callable[[Trial], Coroutine[Any, Any, T]]) -> T:
         """Follow the story. Whatever happens, target and workers are ended and the journal says how it was."""
         try:
             self.journal.set_meta("runner_pid", str(os.getpid()))
             self.journal.set_meta(SCENARIO, msgspec.json.encode(self.options.scenario).decode())
+            self.journal.set_meta(MEANS, msgspec.json.encode(means_of(self.options)).decode())
             self.save_info()
             self.journal.commit()
-            await _beside(story(), self.telemetry.follow(), self._ticking())
+            return await _beside(story(self), self.telemetry.follow(), self._ticking())
         except BaseException as error:
             if not isinstance(error, JournalError) and self._phase != "done":
                 self.emit("run.failed", str(error) or type(error).__name__)
@@ -150,58 +149,61 @@ class Trial:
         await self.target.start()
         self.save_info(model=self.target.model)
 
-    async def write_plan(self, plan: Plan) -> None:
-        """Journal the plan in a thread, block by block; the run's plan hash is that of the last one written."""
+    async def write_plan(self, leg: Leg) -> None:
+        """Journal a plan in a thread, block by block; the run's plan hash is that of the last one written."""
         loop = asyncio.get_running_loop()
 
         def say(count: int) -> None:
-            text = f"planned {count:,} of {len(plan):,} requests"
+            text = f"planned {count:,} of {len(leg.plan):,} requests"
             loop.call_soon_threadsafe(self.emit, "phase.plan", text)
 
-        writer = PlanWriter(plan, self.journal, say)
+        writer = PlanWriter(leg, self.journal, say)
         try:
             planned = await asyncio.to_thread(writer.write)
         finally:
             writer.stop()
         self.save_info(plan_hash=planned.hash)
         self.journal.commit()
-        self.live.extend(plan.due_ns)
-        drift = self.options.scenario.workload.drift
-        start_s = None if drift is None else drift.start * self.options.scenario.arrivals.duration_s
-        if self.live.planned == len(plan):  # drift is watched from the first plan on
-            self.drift = DriftMonitor(len(plan) - planned.odd, start_s)
-
-    async def send(self, leg: Leg, faults: Sequence[FaultSpec] = ()) -> None:
-        """Send what was written, take in what comes of it, and stop where the operator says so.
-
-        Raises TargetError, or HarnessError where the load workers cannot be started.
-        """
-        options = self.options
-        key = os.environ.get(options.api_key_env or "", "")
-        with self._requests(leg) as request:
-            intake = Intake(self.journal, self.live, self.drift, request)
-            pool = LoadPool(leg.plan, self.target.base_url, {"": key}, options.workers, road=self.target.road)
-            try:
-                await pool.prepare()
-                self.instrument.watch(pool)
-                pool.start(self.clock.start())
-                self._phase = "running"
-                due_s = float(leg.plan.due_ns[0]) / NS
-                self.emit("phase.run", f"{len(leg.plan)} requests, plan {self.info.plan_hash[:16]}", at_s=due_s)
-                await _beside(self._receive(pool, leg, intake), self._faults.follow(faults), self._obey_stop(pool))
-            finally:
-                self.clock.hold()
-                await pool.close()
+        if not self.live.planned:  # drift is watched from the first plan on
+            self.drift = DriftMonitor(len(leg.plan) - planned.odd, drift_start_s(self.options.scenario))
+        self.live.extend(leg.plan.due_ns)
 
     @contextmanager
-    def _requests(self, leg: Leg) -> Iterator[Callable[[int], PlannedRequest]]:
-        """The requests by the journal's index: read from there, which is cheaper, or made anew where it holds none."""
-        if not self.options.scenario.keep.prompts:
-            numbers = leg.numbers
-            yield leg.plan.__getitem__ if numbers is None else lambda i: leg.plan[int(np.searchsorted(numbers, i))]
+    def requests(self, plan: Plan | None) -> Iterator[Request]:
+        """Every request by the journal's index: read from there, or made by `plan` where it holds no prompts."""
+        if plan is not None and not self.options.scenario.keep.prompts:
+            yield plan.__getitem__
             return
         with JournalReader(self.journal.path) as reader:
             yield StoredRequests(reader).__getitem__
+
+    def go_on(self, resumed: Resumed) -> None:
+        """From here on the run is one that was resumed."""
+        self.save_info(resumed=(*self.info.resumed, resumed))
+        text = f"after {resumed.gap_s:.0f} s; {resumed.left:,} requests are left, {resumed.lost:,} were lost"
+        self.emit(RESUMED, text, at_s=resumed.at_s)
+
+    async def send(self, leg: Leg, request: Request, faults: Sequence[FaultSpec] = ()) -> None:
+        """Send what was written, take in what comes of it, and stop where the operator says so.
+
+        `request` gives each by the journal's index. Raises TargetError, or HarnessError where the load workers cannot
+        be started.
+        """
+        options = self.options
+        key = os.environ.get(options.api_key_env or "", "")
+        intake = Intake(self.journal, self.live, self.drift, request)
+        pool = LoadPool(leg.plan, self.target.base_url, {"": key}, options.workers, road=self.target.road)
+        try:
+            await pool.prepare()
+            self.instrument.watch(pool)
+            pool.start(self.clock.start())
+            self._phase = "running"
+            text = f"{len(leg.plan):,} requests, plan {self.info.plan_hash[:16]}"
+            self.emit("phase.run", text, at_s=float(leg.plan.due_ns[0]) / NS)
+            await _beside(self._receive(pool, leg, intake), self._faults.follow(faults), self._obey_stop(pool))
+        finally:
+            self.clock.hold()
+            await pool.close()
 
     async def _receive(self, pool: LoadPool, leg: Leg, intake: Intake) -> None:
         """Take in what the workers report, until every planned request has its observation."""
@@ -216,7 +218,7 @@ class Trial:
         self.save_info(state="interrupted")
         await pool.stop(STOP_GRACE_S)
 
-    def judge(self) -> None:
+    def judge(self) -> ResultDocument:
         """Write the document of everything that was taken in."""
         self._phase = "judging"
         if self.info.state == "running":
@@ -230,6 +232,7 @@ class Trial:
         self.emit(PHASE_DONE, f"{document.verdict}: {document.why}")
         self._tick()
         self.journal.commit()
+        return document
 
     def emit(self, kind: str, text: str, recovery_s: float | None = None, at_s: float | None = None) -> None:
         """Journal an event and show it."""
@@ -249,8 +252,8 @@ class Trial:
         async with asyncio.TaskGroup() as injected:
             while True:
                 next_at = loop.time() + TICK_S
-                for command in await asyncio.to_thread(self.journal.take_commands, self._commands_taken):
-                    self._commands_taken = command.id
+                for command in await asyncio.to_thread(self.journal.take_commands, self.commands_taken):
+                    self.commands_taken = command.id
                     match command.kind:
                         case "stop":
                             self._stop.set()
@@ -273,8 +276,10 @@ class Trial:
             now_s, self._phase, scenario, self.live, self.drift, self.telemetry, self.instrument, self._faults
         )
         self.journal.add_tick(tick)
+        self.journal.set_meta(ALIVE_AT, str(time.time()))
         if self._phase != "done":  # the document is made of these: from there on they stay as it found them
-            self.journal.set_meta(INSTRUMENT, msgspec.json.encode(self.instrument.facts()).decode())
+            facts = worst_of(self.facts_before, self.instrument.facts())
+            self.journal.set_meta(INSTRUMENT, msgspec.json.encode(facts).decode())
             self.journal.set_meta(DRIFT, msgspec.json.encode(self.drift.facts()).decode())
         self._on_tick(tick)
 
@@ -283,7 +288,13 @@ class Trial:
         self.emit(f"engine.{event.kind}", text)
 
 
-async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:
+def drift_start_s(scenario: Scenario) -> float | None:
+    """When the workload begins to turn; None without drift."""
+    drift = scenario.workload.drift
+    return None if drift is None else drift.start * scenario.arrivals.duration_s
+
+
+async def _beside(main: Coroutine[Any, Any, T], *others: Coroutine[Any, Any, None]) -> T:
     """Run `main` to its end with `others` beside it, which then end too. Any error ends all and is raised bare."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -297,3 +308,4 @@ async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, 
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None
+    return work.result()

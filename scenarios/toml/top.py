@@ -9,6 +9,7 @@ from scenarios.toml.arrivals import read_arrivals
 from scenarios.toml.engine import read_engine
 from scenarios.toml.faults import read_faults
 from scenarios.toml.gates import read_gates
+from scenarios.toml.keep import read_keep
 from scenarios.toml.keys import HOMES, TOP_KEYS
 from scenarios.toml.slo import read_slo
 from scenarios.toml.workload import read_workload
@@ -28,5 +29,5 @@ def read_top(top: Table, text: str) -> Scenario | None:
     slo, engine = read_slo(top), read_engine(top)
     if name is None or workload is None or arrivals is None:
         return None
-    scenario = Scenario(name, about, workload, arrivals, slo, engine, faults, gates, source=text)
+    scenario = Scenario(name, about, workload, arrivals, slo, engine, faults, gates, keep=read_keep(top), source=text)
     return scenario if timeout_s is None else dataclasses.replace(scenario, timeout_s=timeout_s)

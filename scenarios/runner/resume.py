@@ -1,0 +1,152 @@
+"""A run that ended early, taken up where it ended. The rule is in docs/decisions/007-resume.md."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from scenarios.definition import FaultSpec, Scenario
+from scenarios.drift import DriftMonitor
+from scenarios.errors import NotResumable
+from scenarios.journal import JournalReader, JournalWriter
+from scenarios.metrics import ODD_PROFILE
+from scenarios.plan import Plan, make_plan
+from scenarios.rebuild import INSTRUMENT, SCENARIO, Facts, stopped_at
+from scenarios.request import PlannedRequest
+from scenarios.result import ResultDocument, Resumed, RunInfo
+from scenarios.runner.clock import NS, RunClock
+from scenarios.runner.options import Means, RunOptions
+from scenarios.runner.rest import Rest, journalled, rest_of
+from scenarios.runner.trial import ALIVE_AT, MEANS, OnEvent, OnTick, Trial, drift_start_s
+from scenarios.summary import stored_columns
+
+_ENDED = "SELECT o.idx, o.end_ns, j.correct FROM observation o LEFT JOIN judged j USING (idx) ORDER BY o.end_ns, o.idx"
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A run as its journal left it."""
+
+    info: RunInfo
+    options: RunOptions
+    until_s: float  # when it stopped to send
+    alive_at: float  # Unix time of its last sign of life
+    faults: tuple[FaultSpec, ...]  # those that had not come yet
+    facts: Facts  # of the instrument, so far
+    last_command: int
+
+
+def read_interrupted(path: Path) -> Interrupted:
+    """What can be resumed. Raises NotResumable, JournalError."""
+    with JournalReader(path) as reader:
+        info = reader.run()
+        if info.state == "done":
+            raise NotResumable(f"run {info.id} is complete; `seatrial show {info.id}` has its verdict")
+        scenario_json, means_json, alive_at = (reader.meta(key) for key in (SCENARIO, MEANS, ALIVE_AT))
+        if not info.plan_hash or scenario_json is None or means_json is None or alive_at is None:
+            what = f"run {info.id} ended before its plan was written and nothing was sent"
+            raise NotResumable(f"{what}; start it anew with `seatrial run`")
+        scenario = msgspec.json.decode(scenario_json, type=Scenario)
+        means = msgspec.json.decode(means_json, type=Means)
+        events = [event for _, event in reader.events()]
+        until_s = stopped_at(events, reader.last_tick())
+        commands = reader.commands()
+        return Interrupted(
+            info=info,
+            options=RunOptions(
+                scenario=scenario,
+                seed=info.seed,
+                runs_dir=path.absolute().parent.parent,
+                run_id=path.absolute().parent.name,
+                target=means.target,
+                road=means.road,
+                model=None if means.model is None else Path(means.model),
+                workers=means.workers,
+            ),
+            until_s=until_s,
+            alive_at=float(alive_at),
+            faults=tuple(fault for fault in scenario.faults if fault.at_s > until_s),
+            facts=msgspec.json.decode(reader.meta(INSTRUMENT) or "{}", type=Facts),
+            last_command=commands[-1][1].id if commands else 0,
+        )
+
+
+async def resume_trial(
+    path: Path, api_key_env: str | None, on_tick: OnTick, on_event: OnEvent, stop: asyncio.Event
+) -> ResultDocument:
+    """Finish the plan of a run that ended early; `api_key_env` names the variable with the target's key.
+
+    As run_trial otherwise.
+
+    Raises:
+        NotResumable: the run is complete or has no plan, the target serves another model now, or a redacted plan can no
+            longer be made.
+    """
+    before = read_interrupted(path)
+    options = dataclasses.replace(before.options, api_key_env=api_key_env)
+    with JournalReader(path) as reader:
+        rest = rest_of(journalled(reader), round(before.until_s * NS))
+    first_due_s = rest.first_due_s if len(rest.numbers) else before.until_s
+    with closing(JournalWriter.reopen(path, options.scenario.keep)) as journal:
+        trial = Trial(options, journal, on_tick, on_event, stop)
+        trial.clock = RunClock(first_due_s, shown_s=before.until_s)
+        trial.info = msgspec.structs.replace(before.info, state="running")
+        trial.facts_before = before.facts
+        trial.commands_taken = before.last_command
+        return await trial.run(partial(_rest_of_run, before, rest, first_due_s))
+
+
+async def _rest_of_run(before: Interrupted, rest: Rest, first_due_s: float, trial: Trial) -> ResultDocument:
+    """The story of the rest; nothing of the journal is changed before the target is found to be the same."""
+    await trial.start_target()
+    if trial.info.model != before.info.model:
+        what = f"{before.info.target} serves {trial.info.model!r} now, the run was against {before.info.model!r}"
+        raise NotResumable(f"{what}; start that model again, or a new run")
+    gap_s = max(0.0, time.time() - before.alive_at)
+    trial.journal.forget_end()
+    trial.journal.add_observations(rest.lost)
+    trial.go_on(Resumed(at_s=first_due_s, gap_s=gap_s, left=len(rest.numbers), lost=len(rest.lost)))
+    trial.journal.commit()
+    with trial.requests(await _plan_made_anew(before, trial)) as request:
+        with JournalReader(trial.journal.path) as reader:
+            trial.live.take_up(await asyncio.to_thread(stored_columns, reader))
+            trial.drift = await asyncio.to_thread(_drift, reader, before.options.scenario, request)
+        if len(rest.numbers):
+            await trial.instrument.preflight()
+            await trial.send(rest.leg(request), request, before.faults)
+    return trial.judge()
+
+
+async def _plan_made_anew(before: Interrupted, trial: Trial) -> Plan | None:
+    """The plan where the journal holds no prompts; None where it is to be read there."""
+    options = before.options
+    if options.scenario.keep.prompts:
+        return None
+
+    def made() -> tuple[Plan, str]:
+        plan = make_plan(options.scenario, options.seed, trial.target.wire_model)
+        return plan, plan.hash
+
+    plan, its_hash = await asyncio.to_thread(made)
+    if its_hash != before.info.plan_hash:
+        what = "its prompts were redacted, and scenario and seed no longer make the plan that was being sent"
+        raise NotResumable(f"run {before.info.id}: {what}; resume it with the version and files it was started with")
+    return plan
+
+
+def _drift(reader: JournalReader, scenario: Scenario, request: Callable[[int], PlannedRequest]) -> DriftMonitor:
+    """Drift as it stood: everything that ended, in that order."""
+    odd = reader.count("plan", f"profile = '{ODD_PROFILE}'")
+    monitor = DriftMonitor(reader.count("plan") - odd, drift_start_s(scenario))
+    for block in reader.blocks_of(_ENDED):
+        for index, end_ns, correct in block:
+            monitor.add(end_ns / NS, request(index), None if correct is None else bool(correct))
+    return monitor
