@@ -25,6 +25,9 @@ def words(snapshot: Snapshot) -> tuple[str, Role]:
             return "no run yet: press s to pick a scenario", Role.TEXT
         case Phase.OPENING:
             return "opening the journal of the run", Role.TEXT
+        case Phase.PREPARING if snapshot.tick is not None and snapshot.tick.instrument.preflight is not None:
+            done = snapshot.tick.instrument.preflight
+            return f"preflight: measuring this machine's noise floor, {done:.0%} done", Role.ACCENT
         case Phase.PREPARING:
             return "preparing: starting the engine and warming it up", Role.ACCENT
         case Phase.FAILED:

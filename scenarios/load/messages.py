@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from scenarios.address import Road
+from scenarios.load.health import Health
 from scenarios.load.lag import LagCounts
 from scenarios.observation import Observation
 from scenarios.request import PlannedRequest
@@ -64,7 +65,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     in_flight: int
     send_lag: LagCounts
     loop_lag: LagCounts
-    cpu_s: float  # CPU time the worker has used since it started
+    health: Health
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):

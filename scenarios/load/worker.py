@@ -16,11 +16,10 @@ import time
 from collections import deque
 
 from scenarios.errors import TargetError
-from scenarios.load.alarm import alarm
 from scenarios.load.answer import Reading
 from scenarios.load.client import Client
 from scenarios.load.exchange import Exchange, Job
-from scenarios.load.lag import LagHistogram
+from scenarios.load.health import SelfWatch
 from scenarios.load.messages import (
     Channel,
     Finished,
@@ -41,7 +40,6 @@ from scenarios.request import PlannedRequest
 _REPORT_S = 0.05
 _BATCH = 16  # observations that make a report worth sending before its time
 _DECODE_NS = 200_000  # decoding done in one turn of the loop
-_BEAT_NS = 10_000_000
 
 
 def job_of(request: PlannedRequest, target: Target) -> Job:
@@ -89,9 +87,7 @@ class Worker:
         self._readings: deque[Reading] = deque()
         self._sent: list[tuple[int, int]] = []
         self._observations: list[Observation] = []
-        self._loop_lag = LagHistogram()
-        self._beat_due_ns = 0
-        self._heart = alarm(self._loop, self._beat)
+        self._watch = SelfWatch(self._loop)
         self._finished = False
 
     # ---- what the pool says
@@ -134,8 +130,7 @@ class Worker:
             return
         self._t0_ns = t0_ns
         self._schedule.start(t0_ns)
-        self._beat_due_ns = time.monotonic_ns() + _BEAT_NS
-        self._heart.set(self._beat_due_ns)
+        self._watch.start()
         self._report_later()
 
     def _stop(self, grace_s: float) -> None:
@@ -198,12 +193,6 @@ class Worker:
         """Something can still produce an observation."""
         return bool(self._schedule) or bool(self._client and self._client.in_flight) or bool(self._readings)
 
-    def _beat(self) -> None:
-        now_ns = time.monotonic_ns()
-        self._loop_lag.add(now_ns - self._beat_due_ns)
-        self._beat_due_ns = now_ns + _BEAT_NS
-        self._heart.set(self._beat_due_ns)
-
     def _report_later(self) -> None:
         if not self._finished:
             self._loop.call_later(_REPORT_S, self._report_later)
@@ -215,6 +204,7 @@ class Worker:
         done = not self._work_left
         if done:
             self._account_for_the_rest()
+            self._watch.close()
         observations, self._observations = self._observations, []
         sent, self._sent = self._sent, []
         self._unreported.difference_update(observation.index for observation in observations)
@@ -224,13 +214,12 @@ class Worker:
                 tuple(observations),
                 self._client.in_flight,
                 self._client.send_lag.take(),
-                self._loop_lag.take(),
-                time.process_time(),
+                self._watch.lag.take(),
+                self._watch.health(),
             )
         )
         if done:
             self._finished = True
-            self._heart.close()
             self._client.close()
             self.channel.send(Finished())
 

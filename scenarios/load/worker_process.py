@@ -13,6 +13,8 @@ from typing import Protocol
 
 from scenarios.address import Road
 from scenarios.errors import HarnessError, TargetError
+from scenarios.load.health import Health
+from scenarios.load.lag import LagHistogram
 from scenarios.load.messages import (
     Channel,
     Finished,
@@ -34,6 +36,12 @@ _EXIT_TIMEOUT_S = 2.0
 _STDERR_BYTES = 2_000
 
 
+def worker_environment() -> dict[str, str]:
+    """This process's environment, and these packages where a child finds them, installed or not."""
+    path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 class Owner(Protocol):
     """Who is told what the worker did."""
 
@@ -52,7 +60,8 @@ class WorkerProcess:
 
     def __init__(self, owner: Owner, number: int, requests: tuple[PlannedRequest, ...], connections: int) -> None:
         self.in_flight = 0
-        self.cpu_s = 0.0
+        self.loop_lag = LagHistogram()
+        self.health = Health()
         self.over = asyncio.Event()  # it owes nothing any more
         self._owner = owner
         self._number = number
@@ -98,7 +107,6 @@ class WorkerProcess:
             await asyncio.wait([self._listening], timeout=_EXIT_TIMEOUT_S)
 
     async def _spawn(self, descriptor: int, api_key: str) -> None:
-        path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH", ""))))
         command = (sys.executable, "-P", "-m", "scenarios.load.worker", str(descriptor))  # -P: not the user's directory
         self._process = await asyncio.create_subprocess_exec(
             *command,
@@ -106,7 +114,7 @@ class WorkerProcess:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),
-            env={**os.environ, "PYTHONPATH": path, _KEY_ENV: api_key},
+            env={**worker_environment(), _KEY_ENV: api_key},
             start_new_session=True,  # the terminal's signals are for the runner
         )
         self._listening = asyncio.create_task(self._listen(self._process))
@@ -160,7 +168,8 @@ class WorkerProcess:
         if self.over.is_set():
             return
         self.in_flight = progress.in_flight
-        self.cpu_s = progress.cpu_s
+        self.loop_lag.merge(progress.loop_lag)
+        self.health = progress.health
         self._sent_ns.update(progress.sent)
         observations = [one for one in progress.observations if self._open.pop(one.index, None) is not None]
         for observation in observations:

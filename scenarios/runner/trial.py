@@ -33,11 +33,10 @@ from scenarios.runner.options import RunOptions
 from scenarios.runner.planning import PlanWriter, StoredRequests
 from scenarios.runner.target import EmbeddedTarget, RemoteTarget, Target
 from scenarios.runner.telemetry import Telemetry
-from scenarios.runner.ticks import draw_tick
+from scenarios.runner.ticks import TICK_S, draw_tick
 from scenarios.runs import journal_path
 from scenarios.tick import Event, Tick
 
-TICK_S = 0.25  # also the time between two commits: what a crash can lose
 STOP_GRACE_S = 2.0
 
 OnTick = Callable[[Tick], None]
@@ -76,7 +75,7 @@ async def one_plan(trial: Trial) -> None:
     await trial.start_target()
     plan = await asyncio.to_thread(make_plan, options.scenario, options.seed, trial.target.wire_model)
     await trial.write_plan(plan)
-    await trial.instrument.preflight()
+    await trial.measure_noise(plan)
     await trial.send(Leg(plan), options.scenario.faults)
     trial.judge()
 
@@ -170,6 +169,16 @@ class Trial:
         start_s = None if drift is None else drift.start * self.options.scenario.arrivals.duration_s
         if self.live.planned == len(plan):  # drift is watched from the first plan on
             self.drift = DriftMonitor(len(plan) - planned.odd, start_s)
+
+    async def measure_noise(self, plan: Plan) -> None:
+        """Measure what this machine can measure today, before the first request of such a plan. Raises HarnessError."""
+        self._phase = "preflight"
+        options = self.options
+        self.emit("phase.preflight", f"measuring this machine's noise floor for {options.preflight_s:g} s")
+        floor = await self.instrument.preflight(plan.due_ns, options.preflight_s, options.workers, self._stop)
+        if floor is not None:
+            found = f"noise floor p50 {floor.stamp_p50_s * 1e3:.2g} ms, p99 {floor.stamp_p99_s * 1e3:.2g} ms"
+            self.emit("phase.preflight", f"{found} ({floor.load})")
 
     async def send(self, leg: Leg, faults: Sequence[FaultSpec] = ()) -> None:
         """Send what was written, take in what comes of it, and stop where the operator says so.
