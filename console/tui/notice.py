@@ -9,11 +9,11 @@ from console.tui.snapshot import Phase, Snapshot
 def notice(snapshot: Snapshot, cells: int, rows: int) -> list[Line]:
     """The whole of it in lines, for a panel that has nothing else to show; none while there are numbers.
 
-    A run that failed before it sent anything has a tick, but only zeros in it.
+    A run that failed before it sent anything has a tick, but only zeros in it; so has one that still prepares.
     """
     text, role = words(snapshot)
     tick = snapshot.tick
-    numbers = tick is not None and (tick.sent > 0 or snapshot.phase is not Phase.FAILED)
+    numbers = tick is not None and (tick.sent > 0 or snapshot.phase not in (Phase.FAILED, Phase.PREPARING))
     return wrap(text, cells, max(min(rows, 8), 1), role) if text and not numbers else []
 
 

@@ -53,7 +53,14 @@ def test_help_is_quick() -> None:
 
 @pytest.mark.parametrize(
     "argv",
-    [["run"], ["run", "x", "--seed", "-1"], ["run", "x", "--rate", "0"], ["run", "x", "--nonsense"], ["nonsense"]],
+    [
+        ["run"],
+        ["run", "x", "--seed", "-1"],
+        ["run", "x", "--rate", "0"],
+        ["run", "x", "--preflight", "0"],
+        ["run", "x", "--nonsense"],
+        ["nonsense"],
+    ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == Exit.USAGE
