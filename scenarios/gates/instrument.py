@@ -10,7 +10,7 @@ the 99th percentile of the lag, and yet a gate on the 99th percentile can turn o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scenarios.stats import binomial
@@ -84,15 +84,16 @@ class InstrumentError:
         Which values meet the harness's stalls is chance, so the share of moments becomes a share of n values by its
         upper binomial limit (99 %); which requests were sent late is counted, not guessed.
         """
-        doubts = []
-        for sent_share, sent_s in self.send or ((0.0, 0.0),):
-            for moments, stamp_s in self.stamp or ((0.0, 0.0),):
-                stamped = 0.0 if moments == 0.0 else stamps * binomial.upper(moments * n, n, _SURE)
-                sent_late_s = max(sent_s, self.noise_send_s)
-                stamped_late_s = max(stamp_s, self.noise_stamp_s)
-                shift = Shift(sent_late_s + stamped_late_s, stamped_late_s, self.steal)
-                doubts.append(Doubt(stamped + (sent_share if from_due else 0.0), shift))
-        return tuple(doubts)
+        sends = [(share if from_due else 0.0, max(late_s, self.noise_send_s)) for share, late_s in self.send]
+        waits = [
+            (stamps * binomial.upper(moments * n, n, _SURE) if moments else 0.0, max(late_s, self.noise_stamp_s))
+            for moments, late_s in self.stamp
+        ]
+        return tuple(
+            Doubt(sent + stamped, Shift(sent_s + stamped_s, stamped_s, self.steal))
+            for sent, sent_s in _tightest(sends) or [(0.0, self.noise_send_s)]
+            for stamped, stamped_s in _tightest(waits) or [(0.0, self.noise_stamp_s)]
+        )
 
     def spoils_all(self) -> str:
         """Why no gate of the run can be trusted; empty when they can."""
@@ -108,3 +109,12 @@ class InstrumentError:
                 f"than {LATE_S * 1e3:g} ms late (up to {MOST_LATE:.0%} pass for sharing a machine)"
             )
         return ""
+
+
+def _tightest(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other one is as good as in both."""
+    kept: list[tuple[float, float]] = []
+    for share, late_s in sorted(points):
+        if not kept or late_s < kept[-1][1]:
+            kept.append((share, late_s))
+    return kept

@@ -72,7 +72,7 @@ class InstrumentWatch:
             noise_floor_p99_s=floor_s,
             send_lag_p99_s=self._pool.send_lag.quantile_s(0.99),
             loop_lag_p99_s=self._pool.loop_lag.quantile_s(0.99),
-            stalled_share=max((share for share in self._stalled()), default=None),
+            stalled_share=max(self._stalled(), default=None),
             steal=self._steal(),
         )
 
@@ -83,7 +83,7 @@ class InstrumentWatch:
             **self._lateness(),
             **self._causes(),
             "steal": self._steal(),
-            "asleep_s": _asleep_s() - self._asleep_s if self._pool else None,
+            "asleep_s": round(_asleep_s() - self._asleep_s, 3) if self._pool else None,
             "runner_stall_s": self._silent_s,
             "worker_deaths": len(self._pool.deaths) if self._pool else 0,
         }
@@ -92,7 +92,6 @@ class InstrumentWatch:
         """How late requests were sent, and how late something was stamped that came at a random moment."""
         pool = self._pool
         send, loop = (pool.send_lag, pool.loop_lag) if pool else (LagHistogram(), LagHistogram())
-        stalled = self._stalled()
         worst = max(pool.health, key=lambda health: health.longest_s) if pool else Health()
         return {
             "send_lag_p50_s": send.quantile_s(0.5),
@@ -105,7 +104,7 @@ class InstrumentWatch:
             "stamp_lag_p999_s": loop.wait_quantile_s(0.999, BEAT_S),
             "stall_max_s": worst.longest_s if loop.n else None,
             "stall_max_at_s": worst.longest_at_s if loop.n else None,
-            "stalled_share": max(stalled) if stalled else None,
+            "stalled_share": max(self._stalled(), default=None),
         }
 
     def _stalled(self) -> list[float]:
@@ -124,7 +123,7 @@ class InstrumentWatch:
         return {
             "worker_cpu_share": max((health.cpu_s / health.wall_s for health in healths), default=None),
             "run_wait_share": max(waits, default=None),
-            "preempted_per_s": round(max(preempted), 1) if preempted else None,
+            "preempted_hz": round(max(preempted), 1) if preempted else None,
             "gc_share": max((health.gc_s / health.wall_s for health in healths), default=None),
             "gc_max_s": max((health.gc_longest_s for health in healths), default=None),
             "major_faults": max(faults, default=None),
