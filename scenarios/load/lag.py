@@ -40,9 +40,14 @@ class LagHistogram:
             self.n += count
         self.max_ns = max(self.max_ns, counts.max_ns)
 
+    @property
+    def counts(self) -> LagCounts:
+        """What was counted so far."""
+        return LagCounts(tuple(self._counts.items()), self.max_ns)
+
     def take(self) -> LagCounts:
         """What was counted since the last take; this histogram starts again from nothing."""
-        counts = LagCounts(tuple(self._counts.items()), self.max_ns)
+        counts = self.counts
         self._counts = {}
         self.n = self.max_ns = 0
         return counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from statistics import fmean
 
 import numpy as np
@@ -21,11 +22,15 @@ Facts = dict[str, float | int | str | None]
 
 
 class InstrumentWatch:
-    """Collects the facts that decide whether a run is INVALID; `facts` go into journal and summary as they are."""
+    """Collects the facts that decide whether a run is INVALID; `facts` go into journal and summary as they are.
+
+    A run may have several pools, one after another; what they were late counts together.
+    """
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._pool: LoadPool | None = None
+        self._pools: list[LoadPool] = []
+        self._before: Facts = {}
         self._floor: NoiseFloor | None = None
         self._preflight: float | None = None
         self._asleep_s = 0.0
@@ -52,12 +57,17 @@ class InstrumentWatch:
         self._floor = None if measuring.cancelled() else measuring.result()
         return self._floor
 
+    def carry_on(self, before: Facts) -> None:
+        """The run was interrupted and goes on: the worst of `before`, its facts until then, still counts."""
+        self._before = before
+
     def watch(self, pool: LoadPool) -> None:
-        """From here on the lags of these workers count, and the steal and the sleep of the machine from now."""
-        self._pool = pool
-        self._telemetry.steal.clear()
-        self._asleep_s = _asleep_s()
-        self._sampled_at = None
+        """From here on the lags of these workers count; steal and sleep of the machine from the first pool on."""
+        if not self._pools:
+            self._telemetry.steal.clear()
+            self._asleep_s = _asleep_s()
+            self._sampled_at = None
+        self._pools.append(pool)
 
     def sample(self, every_s: float) -> InstrumentSample:
         """For a tick, one of which is drawn `every_s`: how much later it is, the runner itself stood still."""
@@ -66,33 +76,33 @@ class InstrumentWatch:
             self._silent_s = max(self._silent_s, now - self._sampled_at - every_s)
         self._sampled_at = now
         floor_s = self._floor.stamp_p99_s if self._floor else None
-        if self._pool is None:
-            return InstrumentSample(preflight=self._preflight, noise_floor_p99_s=floor_s)
         return InstrumentSample(
+            preflight=self._preflight,
             noise_floor_p99_s=floor_s,
-            send_lag_p99_s=self._pool.send_lag.quantile_s(0.99),
-            loop_lag_p99_s=self._pool.loop_lag.quantile_s(0.99),
+            send_lag_p99_s=_together(pool.send_lag for pool in self._pools).quantile_s(0.99),
+            loop_lag_p99_s=_together(pool.loop_lag for pool in self._pools).quantile_s(0.99),
             stalled_share=max(self._stalled(), default=None),
             steal=self._steal(),
         )
 
     def facts(self) -> Facts:
         """Times in seconds, shares 0..1; None where not measured. docs/measuring.md says what each is."""
-        return {
+        now: Facts = {
             **_floor_facts(self._floor),
             **self._lateness(),
             **self._causes(),
             "steal": self._steal(),
-            "asleep_s": round(_asleep_s() - self._asleep_s, 3) if self._pool else None,
+            "asleep_s": round(_asleep_s() - self._asleep_s, 3) if self._pools else None,
             "runner_stall_s": self._silent_s,
-            "worker_deaths": len(self._pool.deaths) if self._pool else 0,
+            "worker_deaths": sum(len(pool.deaths) for pool in self._pools),
         }
+        return {key: _worse(self._before.get(key), value) for key, value in now.items()}
 
     def _lateness(self) -> Facts:
         """How late requests were sent, and how late something was stamped that came at a random moment."""
-        pool = self._pool
-        send, loop = (pool.send_lag, pool.loop_lag) if pool else (LagHistogram(), LagHistogram())
-        worst = max(pool.health, key=lambda health: health.longest_s) if pool else Health()
+        send = _together(pool.send_lag for pool in self._pools)
+        loop = _together(pool.loop_lag for pool in self._pools)
+        worst = max(self._healths(), key=lambda health: health.longest_s, default=Health())
         return {
             "send_lag_p50_s": send.quantile_s(0.5),
             "send_lag_p99_s": send.quantile_s(0.99),
@@ -109,14 +119,15 @@ class InstrumentWatch:
 
     def _stalled(self) -> list[float]:
         """For each worker the share of its time in which its loop stood still for longer than LATE_S at a time."""
-        pool = self._pool
-        if pool is None:
-            return []
-        return [lag.stalled_s(LATE_S) / max(lag.n * BEAT_S + lag.stalled_s(0.0), BEAT_S) for lag in pool.loop_lags]
+        lags = [lag for pool in self._pools for lag in pool.loop_lags if lag.n]
+        return [lag.stalled_s(LATE_S) / (lag.n * BEAT_S + lag.stalled_s(0.0)) for lag in lags]
+
+    def _healths(self) -> list[Health]:
+        return [health for pool in self._pools for health in pool.health if health.wall_s > 0]
 
     def _causes(self) -> Facts:
         """What took the time, of the worker that has most of it: others on its CPU, its collector, its own work."""
-        healths = [health for health in (self._pool.health if self._pool else ()) if health.wall_s > 0]
+        healths = self._healths()
         waits = [health.run_wait_s / health.wall_s for health in healths if health.run_wait_s is not None]
         preempted = [health.preempted / health.wall_s for health in healths if health.preempted is not None]
         faults = [health.major_faults for health in healths if health.major_faults is not None]
@@ -134,6 +145,20 @@ class InstrumentWatch:
 
     def _show(self, share: float) -> None:
         self._preflight = share
+
+
+def _together(lags: Iterable[LagHistogram]) -> LagHistogram:
+    total = LagHistogram()
+    for lag in lags:
+        total.merge(lag.counts)
+    return total
+
+
+def _worse(before: float | int | str | None, now: float | int | str | None) -> float | int | str | None:
+    """The larger of two numbers; of anything else what there is now."""
+    if isinstance(before, (int, float)) and isinstance(now, (int, float)):
+        return max(before, now)
+    return before if now is None else now
 
 
 def _floor_facts(floor: NoiseFloor | None) -> Facts:

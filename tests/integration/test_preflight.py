@@ -185,7 +185,7 @@ async def test_a_runner_that_stands_still_is_seen_and_costs_nothing(tmp_path: Pa
         def _tick(self, tick: object) -> None:
             super()._tick(tick)  # type: ignore[arg-type]
             if getattr(tick, "state", "") == "running":
-                time.sleep(0.5)
+                time.sleep(0.9)
 
     async with ScriptedServer(fine) as server:
         document = await Slow().run(options(server.url, tmp_path))
