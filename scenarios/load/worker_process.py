@@ -87,6 +87,9 @@ class WorkerProcess:
         except OSError as error:
             ours.close()
             raise HarnessError(f"load worker {self._number} cannot be started: {error}") from error
+        except asyncio.CancelledError:
+            ours.close()
+            raise
         finally:
             theirs.close()
         await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=ours)

@@ -48,7 +48,7 @@ async def test_it_measures_stamps_and_sends_and_ends_its_processes() -> None:
 
 
 async def test_it_can_be_cancelled_at_any_time_and_leaves_no_process() -> None:
-    for delay_s in (0.0, 0.02, 0.1, 0.4):
+    for delay_s in (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4):
         measuring = asyncio.create_task(preflight(SHORT, 1, lambda _: None))
         await asyncio.sleep(delay_s)
         measuring.cancel()

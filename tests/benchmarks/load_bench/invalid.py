@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
@@ -38,6 +38,9 @@ from scenarios.result import ResultDocument, Verdict
 from scenarios.runner import RunOptions, run_trial
 from scenarios.stats import binomial
 from scenarios.tick import Event, Tick
+
+if TYPE_CHECKING:
+    from tests.benchmarks.load_bench.table import Row
 
 TARGET = 6
 TITLE = "INVALID where, and only where, the generator was throttled"
@@ -75,16 +78,33 @@ class Tally:
     def interval(self) -> tuple[float, float]:
         return binomial.interval(self.invalid, self.runs, 0.95)
 
+    @property
+    def percent(self) -> float:
+        return 100.0 * self.invalid / self.runs if self.runs else float("nan")
+
     def __str__(self) -> str:
         low, high = self.interval
-        share = self.invalid / self.runs if self.runs else float("nan")
         verdicts = ", ".join(f"{name} {count}" for name, count in sorted(self.verdicts.items()))
-        return f"{share:.1%} of {self.runs} INVALID (95 % interval {low:.1%} to {high:.1%}); {verdicts}"
+        return f"{self.invalid} of {self.runs} INVALID (95 % interval {low:.1%} to {high:.1%}); {verdicts}"
 
 
-def measure(quick: bool, runs: int | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Tallies by name: clean, throttled, each mode, runner."""
-    runs = runs or (20 if quick else 200)
+def measure(quick: bool) -> list[Row]:
+    """The shares that are asked for, and each way to throttle by itself."""
+    from tests.benchmarks.load_bench.table import Row
+
+    found = tallies(20 if quick else 200)
+    clean, throttled = found.pop("clean"), found.pop("throttled")
+    rows = [
+        Row(TARGET, "throttled runs found out", throttled.percent, "%", 99.0, True, str(throttled)),
+        Row(TARGET, "clean runs accused", clean.percent, "%", 1.0, note=str(clean)),
+    ]
+    return rows + [
+        Row(TARGET, f"INVALID: {name}", tally.percent, "%", note=str(tally)) for name, tally in found.items()
+    ]
+
+
+def tallies(runs: int) -> dict[str, Tally]:
+    """By name: clean, throttled, each mode, runner; so many clean runs, and as many throttled ones."""
     rng = random.Random(6)
     clean, modes = Tally(), {mode: Tally() for mode in (*MODES, RUNNER)}
     with tempfile.TemporaryDirectory(prefix="seatrial-bench-") as folder, _known_server() as url:
@@ -96,7 +116,8 @@ def measure(quick: bool, runs: int | None = None, say: Callable[[str], None] = p
             modes[mode].add(one.go(mode, rng.random()), expected=True)
             if number % 10 == 0:
                 modes[RUNNER].add(_Run(url, Path(folder), f"runner-{number}").go(RUNNER), expected=None)
-            say(f"{number + 1} of {runs}: clean {clean.verdicts}, {mode} {modes[mode].verdicts}")
+            said = f"{number + 1} of {runs}: clean {clean.verdicts}, {mode} {modes[mode].verdicts}"
+            print(said, file=sys.stderr, flush=True)
     throttled = Tally()
     for mode in MODES:
         throttled.runs += modes[mode].runs
@@ -222,13 +243,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="20 clean and 20 throttled runs instead of 200 each")
     parser.add_argument("--runs", type=int, metavar="N", help="so many of each")
     args = parser.parse_args()
-    tallies = measure(args.quick, args.runs, lambda text: print(text, file=sys.stderr))
-    for name, tally in tallies.items():
+    found = tallies(args.runs or (20 if args.quick else 200))
+    for name, tally in found.items():
         print(f"{name:<10} {tally}")
         for line in tally.odd_ones:
             print(f"           {line}")
-    clean, throttled = tallies["clean"], tallies["throttled"]
-    met = throttled.invalid >= 0.99 * throttled.runs and clean.invalid <= 0.01 * clean.runs
+    met = found["throttled"].percent >= 99.0 and found["clean"].percent <= 1.0
     print(f"target {TARGET}: {'met' if met else 'not met'}")
     return 0 if met else 1
 
