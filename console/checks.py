@@ -14,12 +14,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from scenarios.report import words
 from scenarios.sanitise import view
+
+if TYPE_CHECKING:
+    from scenarios.runner.preflight import NoiseFloor
 
 _SLEEPS = 200
 _SLEEP_S = 0.002
 _GIB = 1 << 30
+_SHARE_OF_BOUND = 0.1  # an instrument that is off by a tenth of what it measures is as coarse as one should be
+_NOISY_S = 0.01
 
 # Runs in a process of its own: a broken build of llama.cpp ends that process, not doctor.
 _ASK_LLAMA = """
@@ -143,6 +150,19 @@ def clock(sleep: Callable[[float], None] = time.sleep) -> Check:
     if p99 > 0.005 or resolution_s > 0.001:
         return Check("clock", Status.WARN, found, "close other programs; gates near their bound may come out INVALID")
     return Check("clock", Status.OK, found)
+
+
+def noise(floor: NoiseFloor) -> Check:
+    """What the instrument itself is off by on this machine, now, and which gates that leaves room for."""
+    error_s = floor.stamp_p99_s + floor.send_p99_s
+    found = (
+        f"events are stamped {words.seconds(floor.stamp_p50_s)} late (p50), {words.seconds(floor.stamp_p99_s)} (p99), "
+        f"requests sent {words.seconds(floor.send_p99_s)} late (p99): "
+        f"TTFT gates down to about {words.seconds(float(f'{error_s / _SHARE_OF_BOUND:.1g}'))}"
+    )
+    if error_s > _NOISY_S:
+        return Check("noise", Status.WARN, found, "end other work on this machine; runs near a bound come out INVALID")
+    return Check("noise", Status.OK, found)
 
 
 def cores() -> Check:

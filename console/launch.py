@@ -29,6 +29,7 @@ _TAIL = 4000
 def make_launcher(args: argparse.Namespace, directory: Path, target: str | None, model: Path | None) -> Launch:
     """A launcher for runs in `directory` with the trial options in `args`; `target` is confirmed, `model` is a file."""
     forwarded = ["--seed", str(args.seed), "--workers", str(args.workers), "--runs-dir", str(directory), "--plain"]
+    forwarded += ["--preflight", str(args.preflight)]
     for option, value in (
         ("--target", target),
         ("--model", model),

@@ -29,6 +29,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def preflight(text: str) -> float:
+    """A duration in which a noise floor can be measured: below half a second its 99th percentile is chance."""
+    value = seconds(text)
+    if not 0.5 <= value <= 60:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 500ms and 60s")
+    return value
+
+
 def rate(text: str) -> float:
     """Requests per second, more than none."""
     try:
@@ -116,6 +124,13 @@ def add_trial_options(parser: argparse.ArgumentParser, prefix: str = "") -> None
     )
     add("duration", type=seconds, metavar="T", help="override the scenario's duration, such as 90s or 3m")
     add("workers", type=whole(1, 64), default=1, metavar="N", help="load worker processes (default: 1)")
+    add(
+        "preflight",
+        type=preflight,
+        default=5.0,
+        metavar="T",
+        help="how long the noise floor is measured before the first request, at least 500ms (default: 5s)",
+    )
     add("api-key-file", type=Path, metavar="FILE", help="file with the target's key (else $SEATRIAL_API_KEY)")
     add(
         "header",

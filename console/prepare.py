@@ -66,6 +66,7 @@ def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | Non
         road=road,
         model=model,
         workers=args.workers,
+        preflight_s=args.preflight,
         api_key_env=key_env(target),
     )
 

@@ -72,6 +72,8 @@ def describe(tick: Tick) -> list[str]:
 def tick_line(tick: Tick, width: int) -> str:
     """The rewritten line of `width` columns at most; what does not fit is left out whole, from the end."""
     done = tick.t_s / tick.duration_s if tick.duration_s > 0 else 0.0
+    if tick.instrument.preflight is not None:
+        done = tick.instrument.preflight
     line = f"{one_line(tick.state, 12):<9} {bar(done)}"
     for part in describe(tick):
         if len(line) + 2 + len(part) > width:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -54,7 +54,7 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         ours=ours,
     )
     horizon_s = stopped_at(events, reader.last_tick()) if interrupted else None
-    error = instrument_error(instrument, _lost_share(columns, horizon_s))
+    error = InstrumentError.of(instrument, _lost_share(columns, horizon_s))
     gates = judge(scenario.gates, samples_of(columns, context, error, interrupted))
     verdict, why = conclude(gates, interrupted)
     summary = summarise_columns(columns, context)
@@ -74,23 +74,6 @@ def fired_faults(events: Sequence[Event]) -> tuple[FiredFault, ...]:
             if opens:
                 fired[opens[0]] = fired[opens[0]]._replace(end_s=event.t_s)
     return tuple(fired)
-
-
-def instrument_error(facts: Mapping[str, object], lost_share: float) -> InstrumentError:
-    """The harness's own error by the facts it journalled, and the share of requests that it lost."""
-
-    def number(name: str) -> float | None:
-        value = facts.get(name)
-        return float(value) if isinstance(value, (int, float)) else None
-
-    return InstrumentError(
-        send_lag_p99_s=number("send_lag_p99_s"),
-        loop_lag_p99_s=number("loop_lag_p99_s"),
-        noise_floor_s=number("noise_floor_p99_s"),
-        steal=number("steal"),
-        lost_share=lost_share,
-        worker_died=bool(number("worker_deaths")),
-    )
 
 
 def _lost_share(columns: Columns, horizon_s: float | None) -> float:

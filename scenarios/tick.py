@@ -63,8 +63,11 @@ class GateSample(msgspec.Struct, frozen=True, kw_only=True):
 class InstrumentSample(msgspec.Struct, frozen=True, kw_only=True):
     """The harness's own error so far, seconds."""
 
+    preflight: float | None = None  # while it measures the noise floor: how much of that is over, 0..1
+    noise_floor_p99_s: float | None = None
     send_lag_p99_s: float | None = None
     loop_lag_p99_s: float | None = None
+    stalled_share: float | None = None  # of the time, in which a worker stood still for more than 10 ms
     steal: float | None = None  # share of CPU time stolen by the hypervisor
 
 
@@ -79,7 +82,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """State of the run at `t_s` seconds after its start (negative while it prepares)."""
 
     t_s: float
-    state: str  # "preparing" | "running" | "draining" | "judging" | "done"
+    state: str  # "preparing" | "preflight" | "running" | "draining" | "judging" | "done"
     duration_s: float
     planned: int
     due: int

@@ -76,6 +76,7 @@ def _all(args: argparse.Namespace) -> Iterator[Check]:
         monitor.close()
     yield checks.port()
     yield checks.clock()
+    yield _noise()
     yield checks.cores()
     yield checks.open_files()
     yield from checks.runs_folder(runs_dir(args.runs_dir))
@@ -88,6 +89,18 @@ def _all(args: argparse.Namespace) -> Iterator[Check]:
     if args.quick or build.problem:
         return
     yield asyncio.run(_engine(model))
+
+
+def _noise() -> Check:
+    """A preflight of one second: load workers and a paced server are really started."""
+    from console.checks import Check, Status, noise
+    from scenarios.errors import HarnessError
+    from scenarios.runner.preflight import Load, preflight
+
+    try:
+        return noise(asyncio.run(preflight(Load(streams=64, stream_s=0.25, duration_s=1.0), 1, lambda _: None)))
+    except HarnessError as error:
+        return Check("noise", Status.FAIL, str(error), "a run cannot start its load workers either; mend that first")
 
 
 async def _engine(path: Path) -> Check:

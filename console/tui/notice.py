@@ -9,11 +9,11 @@ from console.tui.snapshot import Phase, Snapshot
 def notice(snapshot: Snapshot, cells: int, rows: int) -> list[Line]:
     """The whole of it in lines, for a panel that has nothing else to show; none while there are numbers.
 
-    A run that failed before it sent anything has a tick, but only zeros in it.
+    A run that failed before it sent anything has a tick, but only zeros in it; so has one that still prepares.
     """
     text, role = words(snapshot)
     tick = snapshot.tick
-    numbers = tick is not None and (tick.sent > 0 or snapshot.phase is not Phase.FAILED)
+    numbers = tick is not None and (tick.sent > 0 or snapshot.phase not in (Phase.FAILED, Phase.PREPARING))
     return wrap(text, cells, max(min(rows, 8), 1), role) if text and not numbers else []
 
 
@@ -25,6 +25,9 @@ def words(snapshot: Snapshot) -> tuple[str, Role]:
             return "no run yet: press s to pick a scenario", Role.TEXT
         case Phase.OPENING:
             return "opening the journal of the run", Role.TEXT
+        case Phase.PREPARING if snapshot.tick is not None and snapshot.tick.instrument.preflight is not None:
+            done = snapshot.tick.instrument.preflight
+            return f"preflight: measuring this machine's noise floor, {done:.0%} done", Role.ACCENT
         case Phase.PREPARING:
             return "preparing: starting the engine and warming it up", Role.ACCENT
         case Phase.FAILED:

@@ -120,7 +120,7 @@ def phase_of(run: RunInfo | None, tick: Tick | None, judged: bool) -> Phase:
         return Phase.DONE
     if run is not None and run.state in ("failed", "interrupted"):
         return Phase.FAILED if run.state == "failed" else Phase.STOPPING
-    if tick is None or tick.state == "preparing":
+    if tick is None or tick.state in ("preparing", "preflight"):
         return Phase.PREPARING
     return {"draining": Phase.DRAINING, "judging": Phase.JUDGING, "done": Phase.JUDGING}.get(tick.state, Phase.RUNNING)
 

@@ -7,15 +7,14 @@ import numpy.typing as npt
 
 from scenarios.definition import GateSpec
 from scenarios.gates.bound import bound_text, open_text, side
+from scenarios.gates.doubt import quantile_doubt
 from scenarios.gates.samples import Samples
 from scenarios.metrics import METRICS
 from scenarios.result import GateResult, GateVerdict
 from scenarios.stats import needed, order
 from scenarios.summary.columns import Floats
-from scenarios.summary.rates import Shift
 
 EVIDENCE = 5
-_SINCE_STAMP = frozenset({"itl_s", "tpot_s"})  # the distance of two stamps: lateness of the send plays no part
 
 
 def judge_percentile(gate: GateSpec, samples: Samples) -> GateResult:
@@ -40,9 +39,8 @@ def judge_percentile(gate: GateSpec, samples: Samples) -> GateResult:
     elif verdict is GateVerdict.INCONCLUSIVE:
         more = _more(gate, ordered, q, worth, len(samples.columns.index))
         notes.append(open_text(gate, more))
-    elif doubt := _doubt(gate, verdict, metric.family, low, high, samples):
-        verdict = GateVerdict.INVALID
-        notes.append(doubt)
+    if len(values) and (doubt := quantile_doubt(gate, verdict, metric.family, q, ordered, worth, samples)):
+        verdict, more, notes = GateVerdict.INVALID, None, [doubt]
     if metric.family not in ("itl_s", "shed_s") and 0 < len(values) < planned:
         notes.append(f"{planned - len(values)} of {planned} requests had no {metric.family} and are not in it")
     if worth < len(values):
@@ -81,37 +79,6 @@ def _more(gate: GateSpec, ordered: Floats, q: float, worth: int, requests: int) 
         answers.append(needed.more_for_quantile(under, worth, q, gate.confidence, below_is_good=False))
     known = [needed.in_requests(answer, worth, requests) for answer in answers]
     return None if not known or None in known else max(answer for answer in known if answer is not None)
-
-
-def _doubt(
-    gate: GateSpec, verdict: GateVerdict, family: str, low: float | None, high: float | None, samples: Samples
-) -> str:
-    """Why the decision could be the instrument's own doing; empty when it could not."""
-    moved = [[_move(shift, family, end, samples) for end in (low, high)] for shift in samples.instrument.shifts()]
-    if all(side(gate, *ends) is verdict for ends in moved):
-        return ""
-    error_s = max(
-        abs(after - before)
-        for ends in moved
-        for before, after in zip((low, high), ends, strict=True)
-        if before is not None and after is not None
-    )
-    return (
-        f"the {verdict.value} could be the harness's own doing: its error of {error_s:.3g} s reaches across the bound"
-    )
-
-
-def _move(shift: Shift, family: str, time_s: float | None, samples: Samples) -> float | None:
-    """One end of the interval as it would have been measured."""
-    if time_s is None:
-        return None
-    if family not in _SINCE_STAMP:
-        return time_s * (1.0 + shift.stretch) + shift.late_s
-    steps = 1
-    if family == "tpot_s":
-        counted = samples.columns.tokens[~np.isnan(samples.columns.latency_s["tpot_s"])]
-        steps = max(1, int(np.median(counted)) - 1)
-    return time_s * (1.0 + shift.stretch) + shift.stamp_s / steps
 
 
 def _extremes(samples: Samples, values: Floats, rows: npt.NDArray[np.intp], *, largest: bool) -> tuple[int, ...]:

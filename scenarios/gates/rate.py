@@ -6,6 +6,7 @@ import numpy as np
 
 from scenarios.definition import GateSpec
 from scenarios.gates.bound import allows_no_exception, bound_text, open_text, side
+from scenarios.gates.doubt import rate_doubt
 from scenarios.gates.samples import Samples
 from scenarios.observation import Outcome
 from scenarios.result import GateResult, GateVerdict
@@ -28,7 +29,7 @@ def judge_rate(gate: GateSpec, samples: Samples) -> GateResult:
         more = needed.more_for_rate(found.hits, found.n, gate.confidence, gate.minimum, gate.maximum)
         more = needed.in_requests(more, found.n, len(samples.columns.index))
         note = open_text(gate, more)
-    elif doubt := _doubt(gate, verdict, found, samples):
+    elif gate.metric in DEPENDS_ON_TIMES and (doubt := _doubt(gate, verdict, found, samples)):
         verdict, note = GateVerdict.INVALID, doubt
     elif verdict is GateVerdict.PASS and allows_no_exception(gate):
         bad = high if gate.maximum == 0.0 else 1.0 - low
@@ -70,16 +71,8 @@ def _share(gate: GateSpec, samples: Samples, shift: Shift) -> Share:
 
 
 def _doubt(gate: GateSpec, verdict: GateVerdict, found: Share, samples: Samples) -> str:
-    """Why the decision could be the instrument's own doing; empty when it could not, or when no time plays a part."""
-    if gate.metric not in DEPENDS_ON_TIMES:
-        return ""
-    shifted = [_share(gate, samples, shift) for shift in samples.instrument.shifts()]
-    if all(rate_side(gate, one.hits, one.n) is verdict for one in shifted):
-        return ""
-    fewest, most = sorted(one.hits for one in shifted)
-    return (
-        f"the {verdict.value} could be the harness's own doing: within its error of {samples.instrument.late_s:.3g} s "
-        f"between {fewest} and {most} of {found.n} requests are inside the SLO"
+    return rate_doubt(
+        verdict, found, lambda hits: rate_side(gate, hits, found.n), lambda shift: _share(gate, samples, shift), samples
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from scenarios.address import Road
 from scenarios.load.exchange import Job
+from scenarios.load.health import Health
 from scenarios.load.lag import LagCounts
 from scenarios.observation import Observation
 
@@ -72,7 +73,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     in_flight: int
     send_lag: LagCounts
     loop_lag: LagCounts
-    cpu_s: float  # CPU time the worker has used since it started
+    health: Health
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):

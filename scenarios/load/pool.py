@@ -14,6 +14,7 @@ from scenarios.address import DIRECT, Road
 from scenarios.errors import HarnessError
 from scenarios.load.exchange import Job
 from scenarios.load.feed import deal
+from scenarios.load.health import Health
 from scenarios.load.job import job_of
 from scenarios.load.lag import LagHistogram
 from scenarios.load.messages import Progress
@@ -95,9 +96,14 @@ class LoadPool:
         return Totals(planned=len(self._plan), sent=self._sent, in_flight=in_flight, done=self._done)
 
     @property
-    def cpu_s(self) -> tuple[float, ...]:
-        """CPU seconds that each worker has used."""
-        return tuple(worker.cpu_s for worker in self._workers)
+    def health(self) -> tuple[Health, ...]:
+        """What each worker says of its own process."""
+        return tuple(worker.health for worker in self._workers)
+
+    @property
+    def loop_lags(self) -> tuple[LagHistogram, ...]:
+        """The heartbeat of each worker by itself."""
+        return tuple(worker.loop_lag for worker in self._workers)
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -17,12 +17,11 @@ from collections import deque
 from collections.abc import Mapping
 
 from scenarios.errors import TargetError
-from scenarios.load.alarm import alarm
 from scenarios.load.answer import Reading
 from scenarios.load.chains import Chains
 from scenarios.load.client import Client
 from scenarios.load.exchange import Exchange, Job
-from scenarios.load.lag import LagHistogram
+from scenarios.load.health import SelfWatch
 from scenarios.load.messages import (
     Channel,
     Finished,
@@ -46,7 +45,6 @@ _BATCH = 64  # observations that make a report worth sending before its time
 _TURN_BYTES = 16 << 10  # of new jobs, in one turn of the loop: some 30 us
 _STOPPED = "the run was stopped"
 _DECODE_NS = 200_000  # decoding done in one turn of the loop
-_BEAT_NS = 10_000_000
 
 
 class Worker:
@@ -70,9 +68,7 @@ class Worker:
         self._readings: deque[Reading] = deque()
         self._sent: list[tuple[int, int]] = []
         self._observations: list[Observation] = []
-        self._loop_lag = LagHistogram()
-        self._beat_due_ns = 0
-        self._heart = alarm(self._loop, self._beat)
+        self._watch = SelfWatch(self._loop)
         self._finished = False
 
     # ---- what the pool says
@@ -102,8 +98,7 @@ class Worker:
     def _start(self, t0_ns: int) -> None:
         self._t0_ns = t0_ns
         self._schedule.start(t0_ns)
-        self._beat_due_ns = time.monotonic_ns() + _BEAT_NS
-        self._heart.set(self._beat_due_ns)
+        self._watch.start()
         self._report_later()
 
     def _stop(self, grace_s: float) -> None:
@@ -176,12 +171,6 @@ class Worker:
         under_way = bool(self._schedule) or bool(self._readings) or self._client.in_flight > 0
         return under_way or not (self._fed or self._stopping)
 
-    def _beat(self) -> None:
-        now_ns = time.monotonic_ns()
-        self._loop_lag.add(now_ns - self._beat_due_ns)
-        self._beat_due_ns = now_ns + _BEAT_NS
-        self._heart.set(self._beat_due_ns)
-
     def _report_later(self) -> None:
         if not self._finished:
             self._loop.call_later(_REPORT_S, self._report_later)
@@ -191,21 +180,22 @@ class Worker:
         if self._finished:
             return
         done = not self._work_left
+        if done:
+            self._watch.close()
         self._channel.send(
             Progress(
                 tuple(self._sent),
                 tuple(self._observations),
                 self._client.in_flight,
                 self._client.send_lag.take(),
-                self._loop_lag.take(),
-                time.process_time(),
+                self._watch.lag.take(),
+                self._watch.health(),
             )
         )
         self._sent = []
         self._observations = []
         if done:
             self._finished = True
-            self._heart.close()
             self._client.close()
             self._channel.send(Finished())
 

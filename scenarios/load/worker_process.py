@@ -17,6 +17,8 @@ from scenarios.arrivals import Ints
 from scenarios.errors import HarnessError, TargetError
 from scenarios.load.exchange import Job
 from scenarios.load.feed import Feed
+from scenarios.load.health import Health
+from scenarios.load.lag import LagHistogram
 from scenarios.load.ledger import HowItEnded, Ledger
 from scenarios.load.messages import Channel, Finished, FromWorker, Jobs, Prepare, Progress, Ready, Setup, Start, Stop
 from scenarios.observation import Observation
@@ -31,6 +33,12 @@ _FRAME_JOBS = 32
 _FRAME_BYTES = 16 << 10
 _EXIT_TIMEOUT_S = 2.0
 _STDERR_BYTES = 2_000
+
+
+def worker_environment() -> dict[str, str]:
+    """This process's environment, and these packages where a child finds them, installed or not."""
+    path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 class Owner(Protocol):
@@ -63,7 +71,8 @@ class WorkerProcess:
     ) -> None:
         self._number = number
         self.in_flight = 0
-        self.cpu_s = 0.0
+        self.loop_lag = LagHistogram()
+        self.health = Health()
         self.over = asyncio.Event()  # it will report nothing more
         self._ledger = Ledger()
         self._owner = owner
@@ -97,6 +106,9 @@ class WorkerProcess:
         except OSError as error:
             ours.close()
             raise HarnessError(f"load worker {self._number} cannot be started: {error}") from error
+        except asyncio.CancelledError:
+            ours.close()
+            raise
         finally:
             theirs.close()
         await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=ours)
@@ -119,7 +131,6 @@ class WorkerProcess:
             await asyncio.wait([self._listening], timeout=_EXIT_TIMEOUT_S)
 
     async def _spawn(self, descriptor: int, keys: Mapping[str, str]) -> None:
-        path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH", ""))))
         command = (sys.executable, "-P", "-m", "scenarios.load.worker", str(descriptor))  # -P: not the user's directory
         self._process = await asyncio.create_subprocess_exec(
             *command,
@@ -127,7 +138,7 @@ class WorkerProcess:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),
-            env={**os.environ, "PYTHONPATH": path, **keys},
+            env={**worker_environment(), **keys},
             start_new_session=True,  # the terminal's signals are for the runner
         )
         self._listening = asyncio.create_task(self._listen(self._process))
@@ -192,7 +203,8 @@ class WorkerProcess:
         if self.over.is_set():
             return
         self.in_flight = progress.in_flight
-        self.cpu_s = progress.cpu_s
+        self.loop_lag.merge(progress.loop_lag)
+        self.health = progress.health
         for index, sent_ns in progress.sent:
             self._ledger.sent(index, sent_ns)
         observations = [one for one in progress.observations if self._ledger.over(one.index)]

@@ -77,7 +77,8 @@ def _numbers(material: Material) -> Iterator[str]:
         ("drift", _joined(words.listed(summary.drift))),
         ("odd input", _joined(words.odd(summary))),
         ("findings", _joined(words.listed({k: v for k, v in summary.findings.items() if v})) or "none"),
-        ("instrument", _joined(words.listed(summary.instrument))),
+        ("noise floor", _joined(words.noise_floor(summary))),
+        ("instrument", _joined(words.instrument(summary))),
     ]
     yield from _table(("what", "value"), [row for row in rows if row[1]])
     yield ""

@@ -99,7 +99,8 @@ def _numbers(document: ResultDocument, width: int) -> Iterator[str]:
     yield from field("Odd input", words.odd(summary), width)
     found = [f"{one_line(name, 40)} {count:,}" for name, count in summary.findings.items() if count]
     yield from field("Findings", found or ["none"], width)
-    yield from field("Instrument", words.listed(summary.instrument), width)
+    yield from field("Noise floor", words.noise_floor(summary), width)
+    yield from field("Instrument", words.instrument(summary), width)
 
 
 def _latencies(document: ResultDocument, width: int) -> Iterator[str]:

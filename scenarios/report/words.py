@@ -154,6 +154,24 @@ def listed(mapping: Mapping[str, object]) -> list[str]:
     return [f"{one_line(key, 60)} {keyed(key, value)}" for key, value in mapping.items() if value is not None]
 
 
+def noise_floor(summary: Summary) -> list[str]:
+    """What the machine could measure before the run, and how that was found out; empty when it was not measured."""
+    facts = summary.instrument
+    found = [
+        f"{what} {keyed(f'{key}_p50_s', facts[f'{key}_p50_s'])} p50, {keyed(f'{key}_p99_s', facts[f'{key}_p99_s'])} p99"
+        for what, key in (("stamps", "noise_floor"), ("sends", "noise_send"), ("timer", "timer"))
+        if facts.get(f"{key}_p50_s") is not None and facts.get(f"{key}_p99_s") is not None
+    ]
+    return [*found, f"by {one_line(str(facts['preflight']), 60)}"] if found and facts.get("preflight") else found
+
+
+def instrument(summary: Summary) -> list[str]:
+    """The harness's own error and what caused it; what is nought is not listed."""
+    floor = ("noise_floor", "noise_send", "timer", "preflight")
+    facts = {key: value for key, value in summary.instrument.items() if not key.startswith(floor)}
+    return listed({key: value for key, value in facts.items() if value != 0})
+
+
 def odd(summary: Summary) -> list[str]:
     """The odd probes; empty when there were none."""
     return listed(summary.odd) if summary.odd.get("probes") else []

@@ -23,6 +23,7 @@ class RunOptions:
     road: Road = DIRECT
     model: Path | None = None
     workers: int = 1
+    preflight_s: float = 5.0  # how long the noise floor is measured before the first request
     api_key_env: str | None = None
 
 

@@ -120,8 +120,9 @@ async def _rest_of_run(before: Interrupted, rest: Rest, first_due_s: float, tria
             trial.live.take_up(await asyncio.to_thread(stored_columns, reader))
             trial.drift = await asyncio.to_thread(_drift, reader, before.options.scenario, request)
         if len(rest.numbers):
-            await trial.instrument.preflight()
-            await trial.send(rest.leg(request), request, before.faults)
+            leg = rest.leg(request)
+            await trial.measure_noise(leg.plan)
+            await trial.send(leg, request, before.faults)
     return trial.judge()
 
 

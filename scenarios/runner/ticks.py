@@ -11,6 +11,8 @@ from scenarios.runner.live import LiveRun
 from scenarios.runner.telemetry import Telemetry
 from scenarios.tick import Tick
 
+TICK_S = 0.25  # also the time between two commits: what a crash can lose
+
 
 def draw_tick(
     t_s: float,
@@ -56,5 +58,5 @@ def draw_tick(
         drift=drift_sample,
         faults=faults.active,
         gates=so_far(scenario.gates, live.sketches, live.counts(scenario.gates), values),
-        instrument=instrument.sample(),
+        instrument=instrument.sample(TICK_S),
     )

@@ -34,11 +34,10 @@ from scenarios.runner.options import RunOptions, means_of
 from scenarios.runner.planning import PlanWriter, StoredRequests
 from scenarios.runner.target import EmbeddedTarget, RemoteTarget, Target
 from scenarios.runner.telemetry import Telemetry
-from scenarios.runner.ticks import draw_tick
+from scenarios.runner.ticks import TICK_S, draw_tick
 from scenarios.runs import journal_path
 from scenarios.tick import Event, Tick
 
-TICK_S = 0.25  # also the time between two commits: what a crash can lose
 STOP_GRACE_S = 2.0
 
 MEANS, ALIVE_AT = "means", "alive_at"  # keys in the journal's meta table
@@ -72,7 +71,7 @@ async def _one_plan(trial: Trial) -> ResultDocument:
     plan = await asyncio.to_thread(make_plan, options.scenario, options.seed, trial.target.wire_model)
     leg = Leg(plan)
     await trial.write_plan(leg)
-    await trial.instrument.preflight()
+    await trial.measure_noise(plan)
     with trial.requests(plan) as request:
         await trial.send(leg, request, options.scenario.faults)
     return trial.judge()
@@ -167,6 +166,16 @@ class Trial:
         if not self.live.planned:  # drift is watched from the first plan on
             self.drift = DriftMonitor(len(leg.plan) - planned.odd, drift_start_s(self.options.scenario))
         self.live.extend(leg.plan.due_ns)
+
+    async def measure_noise(self, plan: Plan) -> None:
+        """Measure what this machine can measure today, before the first request of such a plan. Raises HarnessError."""
+        self._phase = "preflight"
+        options = self.options
+        self.emit("phase.preflight", f"measuring this machine's noise floor for {options.preflight_s:g} s")
+        floor = await self.instrument.preflight(plan.due_ns, options.preflight_s, options.workers, self._stop)
+        if floor is not None:
+            found = f"noise floor p50 {floor.stamp_p50_s * 1e3:.2g} ms, p99 {floor.stamp_p99_s * 1e3:.2g} ms"
+            self.emit("phase.preflight", f"{found} ({floor.load})")
 
     @contextmanager
     def requests(self, plan: Plan | None) -> Iterator[Request]:

@@ -255,7 +255,7 @@ async def test_two_workers_share_the_plan_by_turns() -> None:
         assert outcomes(seen) == {Outcome.OK: 40}
         assert [one.worker for one in seen] == [0, 1] * 20
         assert pool.totals.sent == 40
-        assert len(pool.cpu_s) == 2
+        assert len(pool.health) == 2
 
 
 async def test_more_workers_than_requests_is_fine() -> None:

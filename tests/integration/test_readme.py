@@ -34,7 +34,7 @@ def test_the_readmes_commands_do_what_it_says(tmp_path: Path) -> None:
     listed = commands()
     assert {words[0] for words in listed} >= {"run", "scenarios", "runs", "show", "watch", "report", "export", "doctor"}
     for words in listed:
-        shorter = ["--duration", "4s"] if words[0] == "run" else []
+        shorter = ["--duration", "4s", "--preflight", "500ms"] if words[0] == "run" else []
         done = subprocess.run(
             [sys.executable, "-m", "console", *words, *shorter],
             cwd=tmp_path,

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from pathlib import Path
 
-import pytest
 from scripted_server import ScriptedServer, Turn
 from test_load_pool import FINE
-from test_trial import GATES, Watch, options
+from test_trial import Watch, options
 
-from scenarios.definition import REDACTED
-from scenarios.errors import NotResumable
 from scenarios.journal import JournalReader
-from scenarios.observation import Outcome
 from scenarios.rebuild import rebuild
-from scenarios.result import Verdict
-from scenarios.runner import read_interrupted, resume_trial
+from scenarios.runner import resume_trial
 from scenarios.runs import journal_path
 
 

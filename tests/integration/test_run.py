@@ -57,7 +57,8 @@ def write(folder: Path, duration: str = "5s", faults: str = "") -> Path:
 
 
 def start(scenario: Path, runs: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "console", "run", str(scenario), "--runs-dir", str(runs), "--run-id", "r1", *more]
+    command = [sys.executable, "-m", "console", "run", str(scenario), "--runs-dir", str(runs), "--run-id", "r1"]
+    command += ["--preflight", "500ms", *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

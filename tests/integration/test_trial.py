@@ -31,7 +31,7 @@ def options(url: str, runs: Path, duration_s: float = 2.0, **rest: object) -> Ru
         timeout_s=5.0,
         **({"gates": GATES[:1]} | rest),  # type: ignore[arg-type]
     )
-    return RunOptions(scenario=scenario, seed=7, runs_dir=runs, run_id="r1", target=url)
+    return RunOptions(scenario=scenario, seed=7, runs_dir=runs, run_id="r1", target=url, preflight_s=0.5)
 
 
 async def fine(turn: Turn) -> bool:

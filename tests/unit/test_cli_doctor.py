@@ -16,6 +16,20 @@ from console.cli import main
 from console.commands.doctor import _engine
 from console.exits import Exit
 from engine.config import DEMO_MODEL
+from scenarios.runner.preflight import Load, NoiseFloor
+
+
+def test_the_noise_floor_is_told_with_the_gates_that_it_allows() -> None:
+    def floor(stamp_p99_s: float) -> NoiseFloor:
+        return NoiseFloor(Load(64, 0.25, 1.0), 9000, 8e-5, stamp_p99_s, 2e-4, 8e-4, 1e-4, 2e-4)
+
+    check = checks.noise(floor(0.0012))
+    assert check.status is Status.OK
+    assert check.found.endswith("TTFT gates down to about 20 ms")
+    noisy = checks.noise(floor(0.03))
+    assert noisy.status is Status.WARN
+    assert "300 ms" in noisy.found
+    assert noisy.fix
 
 
 def test_a_build_that_crashes_is_a_failed_line_and_not_a_dead_doctor() -> None:
@@ -98,7 +112,7 @@ def test_every_warning_and_failure_says_what_to_do(tmp_path: Path) -> None:
 def test_doctor_prints_a_word_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--quick"]) in (Exit.GO, Exit.TARGET)
     text = capsys.readouterr().out
-    for name in ("python", "llama.cpp", "gpu", "clock", "cores", "disk"):
+    for name in ("python", "llama.cpp", "gpu", "clock", "noise", "cores", "disk"):
         assert name in text
     assert "✓ ok" in text
 

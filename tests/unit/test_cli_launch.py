@@ -74,12 +74,34 @@ def test_the_launcher_forwards_every_trial_option(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(launch, "start", start)
     parser = argparse.ArgumentParser()
     add_trial_options(parser)
-    line = ["--seed", "7", "--rate", "2", "--duration", "9s", "--workers", "3", "--i-own-this-target", "--yes"]
+    line = [
+        "--seed",
+        "7",
+        "--rate",
+        "2",
+        "--duration",
+        "9s",
+        "--workers",
+        "3",
+        "--preflight",
+        "2s",
+        "--i-own-this-target",
+        "--yes",
+    ]
     launch.make_launcher(parser.parse_args(line), tmp_path, "https://far", None)("peak-traffic")
     (command,) = seen
     assert command[1:4] == ["-m", "console", "run"]
     text = " ".join(command)
-    for part in ("--seed 7", "--rate 2.0", "--duration 9.0", "--workers 3", "--target https://far", "--yes", "-- peak"):
+    for part in (
+        "--seed 7",
+        "--rate 2.0",
+        "--duration 9.0",
+        "--workers 3",
+        "--preflight 2.0",
+        "--target https://far",
+        "--yes",
+        "-- peak",
+    ):
         assert part in text
     from console.cli import build_parser
 

@@ -35,7 +35,7 @@ def test_every_command_explains_itself_with_examples(command: list[str], capsys:
 def test_commands_that_do_not_exist_yet_are_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     text = capsys.readouterr().out
-    for absent in ("review", "compare", "resume", "web "):
+    for absent in ("review", "compare", "web "):
         assert absent not in text
     assert main(["review"]) == Exit.USAGE
 
@@ -53,7 +53,14 @@ def test_help_is_quick() -> None:
 
 @pytest.mark.parametrize(
     "argv",
-    [["run"], ["run", "x", "--seed", "-1"], ["run", "x", "--rate", "0"], ["run", "x", "--nonsense"], ["nonsense"]],
+    [
+        ["run"],
+        ["run", "x", "--seed", "-1"],
+        ["run", "x", "--rate", "0"],
+        ["run", "x", "--preflight", "0"],
+        ["run", "x", "--nonsense"],
+        ["nonsense"],
+    ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == Exit.USAGE

@@ -11,7 +11,7 @@ from test_report_samples import NASTY, make_tick
 
 from console.progress import LineProgress, PlainProgress, bar, choose, clock, event_line, tick_line
 from scenarios.report.layout import cells
-from scenarios.tick import Event
+from scenarios.tick import Event, InstrumentSample
 
 
 class Screen(io.StringIO):
@@ -51,6 +51,11 @@ def test_the_line_says_what_matters() -> None:
     line = tick_line(make_tick(), 200)
     for part in ("due 4.0/s", "done 3.9/s", "in flight 7", "ttft p95 412 ms", "shed 2", "not ok 1", "gates ✓·"):
         assert part in line
+
+
+def test_while_the_noise_floor_is_measured_the_bar_shows_how_much_of_it_is_over() -> None:
+    tick = msgspec.structs.replace(make_tick(-0.3, "preflight"), instrument=InstrumentSample(preflight=0.5))
+    assert tick_line(tick, 80).startswith("preflight ██████░░░░░░")
 
 
 def test_plain_lines_come_every_five_seconds_at_each_state_and_on_each_event() -> None:

@@ -141,3 +141,18 @@ def test_a_value_of_a_free_mapping_is_written_in_the_unit_of_its_key(key: str, v
 def test_padding_fills_exactly_its_columns_whatever_the_text(text: str, columns: int) -> None:
     assert cells(pad(text, columns)) == columns
     assert cells(cut(text, columns)) <= columns
+
+
+def test_the_noise_floor_has_a_line_of_its_own_and_what_is_nought_is_left_out() -> None:
+    facts = {
+        "noise_floor_p50_s": 8e-5, "noise_floor_p99_s": 9e-4, "noise_send_p50_s": None, "noise_send_p99_s": None,
+        "timer_p50_s": 5e-5, "timer_p99_s": 1e-4, "preflight": "16 streams x 50 events/s for 5 s",
+        "send_lag_p99_s": 0.0004, "gc_share": 0.0, "worker_deaths": 0, "preempted_hz": 8.4,
+    }  # fmt: skip
+    document = make_document()
+    summary = msgspec.structs.replace(document.summary, instrument=facts)
+    flat = re.sub(r"\s+", " ", render_text(material(msgspec.structs.replace(document, summary=summary)), "j"))
+    floor = "stamps 80 µs p50, 900 µs p99, timer 50 µs p50, 100 µs p99, by 16 streams x 50 events/s for 5 s"
+    assert f"Noise floor {floor} Instrument send_lag_p99_s 400 µs, preempted_hz 8.4 " in flat
+    unmeasured = msgspec.structs.replace(document.summary, instrument={"noise_floor_p99_s": None})
+    assert "Noise floor" not in render_text(material(msgspec.structs.replace(document, summary=unmeasured)), "j")

@@ -17,7 +17,7 @@ from console.tui.panel import Draw
 from console.tui.preview import Entry
 from console.tui.snapshot import Snapshot
 from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Scenario, Workload
-from scenarios.tick import Event
+from scenarios.tick import Event, InstrumentSample
 from tests.snapshots.made_journals import (
     CASES,
     HOSTILE,
@@ -106,6 +106,12 @@ def test_states_that_have_no_numbers_are_put_in_words(snapshots: dict[str, Snaps
     assert "press s" in plain(notice(snapshots["empty"], 60, 5)[0])
     assert "preparing" in plain(notice(snapshots["preparing"], 60, 5)[0])
     assert notice(snapshots["mid-run"], 60, 5) == []
+
+
+def test_while_the_noise_floor_is_measured_the_console_says_how_far_it_is(tmp_path: Path) -> None:
+    measuring = structs.replace(tick(-0.3), state="preflight", sent=0, instrument=InstrumentSample(preflight=0.4))
+    lines = notice(Follower(write(tmp_path, Made(ticks=[measuring]))).read(), 80, 5)
+    assert "noise floor, 40% done" in plain(lines[0])
 
 
 @pytest.mark.parametrize(("sent", "told"), [(0, True), (5, False)])

@@ -1,0 +1,71 @@
+"""Whether a gate's decision could be the instrument's own doing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from scenarios.definition import GateSpec
+from scenarios.gates.bound import side
+from scenarios.gates.samples import Samples
+from scenarios.result import GateVerdict
+from scenarios.stats import order
+from scenarios.summary.columns import Floats
+from scenarios.summary.rates import Share, Shift
+
+_SINCE_STAMP = frozenset({"itl_s", "tpot_s"})  # the distance of two stamps: lateness of the send plays no part
+
+
+def quantile_doubt(
+    gate: GateSpec, verdict: GateVerdict, family: str, q: float, ordered: Floats, worth: int, samples: Samples
+) -> str:
+    """Why the verdict on the q-quantile of these sorted values cannot be trusted; empty when it can."""
+    low, high = order.bounds(ordered, q, gate.confidence, worth)
+    steps = 1
+    if family == "tpot_s":
+        counted = samples.columns.tokens[~np.isnan(samples.columns.latency_s["tpot_s"])]
+        steps = max(1, int(np.median(counted)) - 1)
+    from_due = family not in _SINCE_STAMP
+    least, most = -math.inf, math.inf
+    for doubt in samples.instrument.doubts(worth, 1 if from_due else 2, from_due):
+        off_s = doubt.shift.late_s if from_due else doubt.shift.stamp_s / steps
+        lower = order.bounds(ordered, q - doubt.share, gate.confidence, worth)[0] if doubt.share < q else None
+        upper = order.bounds(ordered, q + doubt.share, gate.confidence, worth)[1] if q + doubt.share < 1.0 else None
+        least = max(least, -math.inf if lower is None else lower * (1.0 - doubt.shift.stretch) - off_s)
+        most = min(most, math.inf if upper is None else upper * (1.0 + doubt.shift.stretch) + off_s)
+    if verdict is GateVerdict.INCONCLUSIVE:
+        if low is None or high is None or (low - least) + (most - high) <= high - low:
+            return ""
+        return f"what keeps it open is the harness's own error, not the number of requests: {_span(least, most)}"
+    if side(gate, least, most) is verdict:
+        return ""
+    return f"the {verdict.value} could be the harness's own doing: within its error {_span(least, most)}"
+
+
+def rate_doubt(
+    verdict: GateVerdict,
+    found: Share,
+    judge: Callable[[int], GateVerdict],
+    shifted: Callable[[Shift], Share],
+    samples: Samples,
+) -> str:
+    """The same for a share of requests that depends on their times: `shifted` counts it as measured otherwise."""
+    fewest, most = 0, found.n
+    for doubt in samples.instrument.doubts(found.n, stamps=2):
+        moved = math.ceil(doubt.share * found.n - 1e-9)
+        shift = doubt.shift
+        shorter = Shift(-shift.late_s, -shift.stamp_s, -shift.stretch)
+        fewest = max(fewest, shifted(shift).hits - moved)
+        most = min(most, shifted(shorter).hits + moved)
+    if verdict is GateVerdict.INCONCLUSIVE or (judge(fewest) is verdict and judge(most) is verdict):
+        return ""
+    return (
+        f"the {verdict.value} could be the harness's own doing: within its error between {fewest} and {most} of "
+        f"{found.n} requests are inside the SLO"
+    )
+
+
+def _span(least: float, most: float) -> str:
+    return f"it lies between {max(least, 0.0):.4g} and {most:.4g} s"

@@ -1,0 +1,257 @@
+"""Target 6: a throttled load generator is found out (INVALID), a clean one is not accused.
+
+Run: python tests/benchmarks/load_bench/invalid.py [--quick] [--runs N]. Short runs against a server of known TTFT with
+a gate near it, clean and throttled in turn, the ways to throttle one after another:
+
+  quota   the worker is stopped for 20 to 80 % of every 100 ms, as a CPU quota does
+  stolen  the worker shares its core with 4 to 12 spinning processes of a higher weight
+  gc      its garbage collector runs again and again
+  runner  the runner's own loop stands still (for information: workers have their plan, so nothing need be wrong)
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+import psutil
+
+from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Scenario, Workload
+from scenarios.result import ResultDocument, Verdict
+from scenarios.runner import RunOptions, run_trial
+from scenarios.stats import binomial
+from scenarios.tick import Event, Tick
+
+if TYPE_CHECKING:
+    from tests.benchmarks.load_bench.table import Row
+
+TARGET = 6
+TITLE = "INVALID where, and only where, the generator was throttled"
+MODES = ("quota", "stolen", "gc")
+RUNNER = "runner"
+_TTFT_MS, _EVENTS, _GAP_MS = 20.0, 16, 4.0
+_BOUND_S = 0.04
+_RATE, _RUN_S, _PREFLIGHT_S = 300.0, 1.5, 0.5
+_PERIOD_S = 0.1
+_SPINNERS = (4, 12)
+_LOW_WEIGHT = 10  # niceness of a worker among them; at equal weight Linux wakes it within 4 ms, which is no error here
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass
+class Tally:
+    """Runs of one kind, and how many of them came out INVALID."""
+
+    runs: int = 0
+    invalid: int = 0
+    verdicts: dict[str, int] = field(default_factory=dict)
+    odd_ones: list[str] = field(default_factory=list)
+
+    def add(self, document: ResultDocument, expected: bool | None) -> None:
+        self.runs += 1
+        self.invalid += document.verdict is Verdict.INVALID
+        self.verdicts[document.verdict.value] = self.verdicts.get(document.verdict.value, 0) + 1
+        if expected is not None and (document.verdict is Verdict.INVALID) is not expected:
+            facts = document.summary.instrument
+            keys = ("noise_floor_p99_s", "noise_send_p99_s", "send_lag_p99_s", "send_lag_max_s", "stamp_lag_p99_s")
+            seen = ", ".join(f"{key} {facts.get(key)}" for key in (*keys, "stall_max_s", "stalled_share", "steal"))
+            self.odd_ones.append(f"{document.why} [{seen}]")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return binomial.interval(self.invalid, self.runs, 0.95)
+
+    @property
+    def percent(self) -> float:
+        return 100.0 * self.invalid / self.runs if self.runs else float("nan")
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        verdicts = ", ".join(f"{name} {count}" for name, count in sorted(self.verdicts.items()))
+        return f"{self.invalid} of {self.runs} INVALID (95 % interval {low:.1%} to {high:.1%}); {verdicts}"
+
+
+def measure(quick: bool) -> list[Row]:
+    """The shares that are asked for, and each way to throttle by itself."""
+    from tests.benchmarks.load_bench.table import Row
+
+    found = tallies(20 if quick else 200)
+    clean, throttled = found.pop("clean"), found.pop("throttled")
+    rows = [
+        Row(TARGET, "throttled runs found out", throttled.percent, "%", 99.0, True, str(throttled)),
+        Row(TARGET, "clean runs accused", clean.percent, "%", 1.0, note=str(clean)),
+    ]
+    return rows + [
+        Row(TARGET, f"INVALID: {name}", tally.percent, "%", note=str(tally)) for name, tally in found.items()
+    ]
+
+
+def tallies(runs: int) -> dict[str, Tally]:
+    """By name: clean, throttled, each mode, runner; so many clean runs, and as many throttled ones."""
+    rng = random.Random(6)
+    clean, modes = Tally(), {mode: Tally() for mode in (*MODES, RUNNER)}
+    with tempfile.TemporaryDirectory(prefix="seatrial-bench-") as folder, _known_server() as url:
+        for number in range(runs):
+            one = _Run(url, Path(folder), f"clean-{number}")
+            clean.add(one.go(), expected=False)
+            mode = MODES[number % len(MODES)]
+            one = _Run(url, Path(folder), f"{mode}-{number}")
+            modes[mode].add(one.go(mode, rng.random()), expected=True)
+            if number % 10 == 0:
+                modes[RUNNER].add(_Run(url, Path(folder), f"runner-{number}").go(RUNNER), expected=None)
+            said = f"{number + 1} of {runs}: clean {clean.verdicts}, {mode} {modes[mode].verdicts}"
+            print(said, file=sys.stderr, flush=True)
+    throttled = Tally()
+    for mode in MODES:
+        throttled.runs += modes[mode].runs
+        throttled.invalid += modes[mode].invalid
+    return {"clean": clean, "throttled": throttled, **modes}
+
+
+class _Run:
+    """One trial in this process, its worker disturbed from outside while it sends."""
+
+    def __init__(self, url: str, folder: Path, name: str) -> None:
+        self._trigger = folder / f"{name}.storm"
+        self._over = threading.Event()
+        self._worker = 0
+        self._disturbing: threading.Thread | None = None
+        self._on_tick: Callable[[Tick], None] = lambda tick: None
+        scenario = Scenario(
+            name=name,
+            about="",
+            workload=Workload(mix=(("it-ops", 1.0),)),
+            arrivals=Arrivals(ArrivalKind.CONSTANT, _RUN_S, rate=_RATE),
+            gates=(GateSpec("ttft_s.p95", maximum=_BOUND_S),),
+            timeout_s=10.0,
+        )
+        self._options = RunOptions(
+            scenario=scenario, seed=1, runs_dir=folder, run_id=name, target=url, preflight_s=_PREFLIGHT_S
+        )
+
+    def go(self, mode: str = "", amount: float = 0.0) -> ResultDocument:
+        """The document of the run, throttled by `mode`; `amount`, 0..1, says how much."""
+        disturb = {
+            "quota": lambda: self._quota(0.2 + 0.6 * amount),
+            "stolen": lambda: self._steal(round(_SPINNERS[0] + (_SPINNERS[1] - _SPINNERS[0]) * amount)),
+            "gc": self._storm,
+        }.get(mode)
+
+        def on_event(event: Event) -> None:
+            if event.kind == "phase.run" and disturb is not None:
+                self._worker = next(
+                    child.pid for child in psutil.Process().children() if "scenarios.load.worker" in child.cmdline()
+                )
+                self._disturbing = threading.Thread(target=disturb)
+                self._disturbing.start()
+
+        def on_tick(tick: Tick) -> None:
+            if mode == RUNNER and tick.state == "running":
+                time.sleep(0.4)
+
+        with _storm_ready(self._trigger) if mode == "gc" else contextlib.nullcontext():
+            try:
+                return asyncio.run(run_trial(self._options, on_tick, on_event, asyncio.Event()))
+            finally:
+                self._over.set()
+                if self._disturbing is not None:
+                    self._disturbing.join()
+
+    def _quota(self, off: float) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            while not self._over.is_set():
+                os.kill(self._worker, signal.SIGSTOP)
+                time.sleep(off * _PERIOD_S)
+                os.kill(self._worker, signal.SIGCONT)
+                self._over.wait((1.0 - off) * _PERIOD_S)
+
+    def _steal(self, count: int) -> None:
+        core = max(os.sched_getaffinity(0))
+        spin = [sys.executable, "-S", "-c", "while True: pass"]
+        # a session each: Linux may share a core between sessions, and then all of one session are one competitor
+        spinners = [subprocess.Popen(spin, start_new_session=True) for _ in range(count)]
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, self._worker, _LOW_WEIGHT)
+                for pid in (self._worker, *(spinner.pid for spinner in spinners)):
+                    os.sched_setaffinity(pid, {core})
+            self._over.wait()
+        finally:
+            for spinner in spinners:
+                spinner.kill()
+                spinner.wait()
+
+    def _storm(self) -> None:
+        self._trigger.touch()
+        self._over.wait()
+        self._trigger.unlink()
+
+
+@contextmanager
+def _storm_ready(trigger: Path) -> Iterator[None]:
+    """Workers that are started now carry a collector that storms once `trigger` appears."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(_HERE / "gc_storm") + (os.pathsep + before if before else "")
+    os.environ["LOAD_BENCH_GC_TRIGGER"] = str(trigger)
+    try:
+        yield
+    finally:
+        del os.environ["LOAD_BENCH_GC_TRIGGER"]
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+@contextmanager
+def _known_server() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        words = [str(listener.fileno()), str(_TTFT_MS), str(_EVENTS), str(_GAP_MS)]
+        process = subprocess.Popen(
+            [sys.executable, str(_HERE / "known_server.py"), *words],
+            stdin=subprocess.PIPE,
+            pass_fds=(listener.fileno(),),
+        )
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="20 clean and 20 throttled runs instead of 200 each")
+    parser.add_argument("--runs", type=int, metavar="N", help="so many of each")
+    args = parser.parse_args()
+    found = tallies(args.runs or (20 if args.quick else 200))
+    for name, tally in found.items():
+        print(f"{name:<10} {tally}")
+        for line in tally.odd_ones:
+            print(f"           {line}")
+    met = found["throttled"].percent >= 99.0 and found["clean"].percent <= 1.0
+    print(f"target {TARGET}: {'met' if met else 'not met'}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
