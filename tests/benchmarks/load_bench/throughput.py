@@ -9,7 +9,7 @@ import asyncio
 
 import numpy as np
 
-from tests.benchmarks.load_bench.driver import drive, requests
+from tests.benchmarks.load_bench.driver import Driven, drive, requests
 from tests.benchmarks.load_bench.errors import Unmeasured
 from tests.benchmarks.load_bench.peers import PEERS, Peer, peer_rate
 from tests.benchmarks.load_bench.server import Server, serving
@@ -52,7 +52,7 @@ def _paced() -> list[Row]:
     note = (
         f"{offered:,.0f} offered on {_PACED_STREAMS:,} streams; {own:.1%} of the events came alone in their read; "
         f"client less server p50 {late_ms:.2f} ms; "
-        f"worker {driven.worker_share:.0%}, server {driven.server_share:.0%} of their cores"
+        f"{_cost(driven, driven.events)}"
     )
     return [Row(TARGET, "paced SSE events/s", rate, "/s", _SSE, at_least=True, note=note)]
 
@@ -84,9 +84,14 @@ def _beside_peers(stream: bool, quick: bool, rounds: int) -> list[Row]:
 def _ours(server: Server, stream: bool, what: str, unit: str, bound: float, quick: bool) -> Row:
     count = (1_000 if quick else 3_000) if stream else (20_000 if quick else 60_000)
     driven = asyncio.run(drive(requests([0] * count, stream), server, connections=_CONCURRENCY))
-    rate = (driven.events if stream else count) / driven.seconds
-    note = f"worker {driven.worker_share:.0%}, server {driven.server_share:.0%} of their cores"
-    return Row(TARGET, what, rate, unit, bound, at_least=True, note=note)
+    done = driven.events if stream else count
+    return Row(TARGET, what, done / driven.seconds, unit, bound, at_least=True, note=_cost(driven, done))
+
+
+def _cost(driven: Driven, count: int) -> str:
+    each_us = driven.worker_share * driven.seconds / count * 1e6
+    shares = f"worker {driven.worker_share:.0%}, server {driven.server_share:.0%} of their cores"
+    return f"{each_us:.1f} µs of CPU each; {shares}"
 
 
 def _compared(peer: Peer, what: str, unit: str, ours: float, theirs: list[float], why: str) -> list[Row]:
