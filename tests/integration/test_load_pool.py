@@ -16,6 +16,7 @@ import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 
 import psutil
 import pytest
@@ -199,12 +200,16 @@ async def test_latency_counts_from_due_while_the_server_stalls() -> None:
         seen = await everything(pool)
         await pool.close()
     assert outcomes(seen) == {Outcome.OK: 40}
+    late_ns, sent_late_ns = [], []
     for one in seen:
         assert one.first_ns is not None
         assert one.sent_ns is not None
         expected_ns = max(stall_ns - one.due_ns, 0)
-        assert -2 * MS < one.first_ns - one.due_ns - expected_ns < 250 * MS
-        assert one.sent_ns - one.due_ns < 250 * MS  # the stall does not delay the sending of those behind it
+        assert one.first_ns - one.due_ns - expected_ns > -2 * MS
+        late_ns.append(one.first_ns - one.due_ns - expected_ns)
+        sent_late_ns.append(one.sent_ns - one.due_ns)
+    assert median(late_ns) < 100 * MS
+    assert median(sent_late_ns) < 100 * MS  # the stall does not delay the sending of those behind it
 
 
 async def test_nothing_is_sent_before_it_is_due() -> None:
@@ -214,19 +219,27 @@ async def test_nothing_is_sent_before_it_is_due() -> None:
 
 
 async def test_token_times_follow_the_server() -> None:
+    said_ns: list[int] = []
+
     async def paced(turn: Turn) -> bool:
         await turn.say(STREAM_HEAD)
         for _ in range(5):
+            said_ns.append(time.monotonic_ns())
             await turn.say(chunk(event("x")))
             await asyncio.sleep(0.05)
         await turn.say(chunk(LAST + DONE), b"0\r\n\r\n")
         return True
 
     async with ScriptedServer(paced) as server:
-        (one,) = await run(plan(1), server.url)
-    gaps = [b - a for a, b in zip(one.event_ns, one.event_ns[1:], strict=False)]
-    assert len(gaps) == 4
-    assert all(40 * MS < gap < 200 * MS for gap in gaps)
+        pool = LoadPool(Plan.of(plan(1)), server.url)
+        await pool.prepare()
+        t0_ns = time.monotonic_ns()
+        pool.start(t0_ns)
+        (one,) = await everything(pool)
+        await pool.close()
+    late_ns = [t0_ns + heard_ns - spoken_ns for heard_ns, spoken_ns in zip(one.event_ns, said_ns, strict=True)]
+    assert min(late_ns) > 0
+    assert median(late_ns) < 40 * MS
     assert one.last_ns == one.event_ns[-1]
     assert one.answer == "xxxxx"
 
@@ -243,7 +256,7 @@ async def test_batches_come_soon_after_what_they_report() -> None:
             delays += [now_ns - one.end_ns for one in batch.observations]
         await pool.close()
     assert len(delays) == 50
-    assert sorted(delays)[len(delays) // 2] < 100 * MS
+    assert median(delays) < 200 * MS
 
 
 # ---- two workers, stopping, dying
@@ -269,11 +282,11 @@ async def test_a_stop_leaves_the_rest_unsent_and_cancels_what_outlasts_the_grace
         await server.heard(3)
         began_s = time.monotonic()
         await pool.stop(0.2)
-        assert 0.15 < time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s > 0.15
         seen = await everything(pool)
         assert pool.deaths == []
         assert {Outcome.CANCELLED, Outcome.UNSENT} == set(outcomes(seen))
-        assert outcomes(seen)[Outcome.CANCELLED] in (3, 4)
+        assert outcomes(seen)[Outcome.CANCELLED] >= 3
         for one in seen:
             assert (one.sent_ns is None) == (one.outcome is Outcome.UNSENT)
 
@@ -350,6 +363,22 @@ async def test_a_killed_worker_still_gives_every_request_its_observation() -> No
     assert [one.outcome for one in seen[1::2]] == [ok] * 6
     assert seen[2].sent_ns is not None
     assert {one.error for one in seen if one.outcome is not ok} == {"load worker died"}
+
+
+async def test_a_worker_that_stands_still_for_a_while_loses_nothing_and_shows_its_lag() -> None:
+    stall_ns = 1_000 * MS
+    async with ScriptedServer(fine) as server, started(plan(100, 20), server.url) as pool:
+        await server.heard(3)
+        os.kill(pool.pids[0], signal.SIGSTOP)
+        stopped_ns = time.monotonic_ns()
+        await asyncio.sleep(stall_ns / 1e9)
+        stalled_ns = time.monotonic_ns() - stopped_ns
+        os.kill(pool.pids[0], signal.SIGCONT)
+        seen = await everything(pool)
+        assert pool.deaths == []
+        assert outcomes(seen) == {Outcome.OK: 100}
+        assert pool.send_lag.max_ns > stalled_ns - 40 * MS  # the first that came due in it waited nearly all of it
+        assert max(one.first_ns - one.due_ns for one in seen if one.first_ns) > stalled_ns - 40 * MS
 
 
 async def test_a_worker_that_cannot_answer_a_stop_is_killed_and_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
