@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 
 from scenarios.errors import Mistake
+from scenarios.lines import Ints, Lines
 from scenarios.traces.broken import refuse
 from scenarios.traces.columns import Columns
 from scenarios.traces.digits import Flags, last_digits, value_of
-from scenarios.traces.lines import Ints, Lines
 from scenarios.traces.trace import Int32s
 
 BLOCK_TOKENS = 512

@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 from scenarios.errors import Mistake, TraceError
+from scenarios.lines import pieces
 from scenarios.traces import azure, mooncake
 from scenarios.traces.broken import shown
 from scenarios.traces.columns import Columns
-from scenarios.traces.lines import pieces
 from scenarios.traces.table import header_of, require, split
 from scenarios.traces.trace import Trace, TraceKind
 
@@ -25,7 +25,7 @@ def read_trace(path: Path, kind: str = AUTO) -> Trace:
     file = str(path)
     header: tuple[str, ...] = ()
     found = None if kind == AUTO else TraceKind(kind)
-    for lines in pieces(path):
+    for lines in pieces(path, TraceError):
         if not len(lines):
             continue
         if found is None or (found is TraceKind.AZURE and not header):

@@ -9,9 +9,9 @@ from decimal import Decimal
 import numpy as np
 
 from scenarios.errors import Mistake, TraceError
+from scenarios.lines import Ints, Lines
 from scenarios.traces.broken import refuse, refuse_rows, shown
 from scenarios.traces.digits import POWERS, Flags, whole
-from scenarios.traces.lines import Ints, Lines
 from scenarios.traces.trace import NANO, Int32s
 
 _COMMA, _POINT = b",."
