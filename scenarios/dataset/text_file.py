@@ -119,7 +119,10 @@ class CommaSeparated(TextFile):
         row: dict[str, object] = {name: value for name, value in zip(self._header, values, strict=True) if value}
         for name in _NESTED:
             if name in row:
-                row[name] = msgspec.json.decode(str(row[name]))
+                try:
+                    row[name] = msgspec.json.decode(str(row[name]))
+                except msgspec.DecodeError as error:
+                    raise csv.Error(f"{name} is not JSON: {error}") from error
         return msgspec.convert(row, Fields, strict=False)
 
 

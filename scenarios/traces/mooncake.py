@@ -76,7 +76,7 @@ def _as_published(lines: Lines) -> _Piece | None:
     length = end - start
     first = np.searchsorted(start, lines.start)
     count = np.diff(np.append(first, len(start))) - len(_KEYS) + 1
-    if not len(lines) or length.max() > 8 or count.min() < 1:
+    if not len(length) or length.max() > 8 or count.min() < 1:
         return None
     joined = np.zeros(len(start), np.bool_)
     joined[1:] = _written(lines, end[:-1], start[1:], _BETWEEN)
