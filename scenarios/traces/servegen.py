@@ -13,44 +13,64 @@ import io
 import math
 import re
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from scenarios.errors import Mistake, TraceError
 from scenarios.traces.broken import refuse
+from scenarios.traces.trace import Int32s
 
-WINDOW_S = 600.0  # in the published files; taken for a window that stands alone
+WINDOW_S = 600.0  # in the published files; taken where windows stand alone
 _FAMILIES = {"gamma": False, "weibull": True, "": False}
 _FIX = "write start, rate, cv, Gamma or Weibull, and its arguments"
+_LEAST = 3  # fields
 
 
-@dataclass(frozen=True, slots=True)
-class ClientWindow:
-    """One client during one window: requests at `rate` a second, with gaps of coefficient of variation `cv`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """Windows in which a client asks for something, by client and time; every array has one entry for each.
 
-    The gaps are Weibull or else gamma numbers. Rate and cv of the window are kept; the arguments of the fitted
-    distribution only have to be numbers, since they follow from these two. `client`: from 0, in the order of the files.
+    From `start_s` on and for `for_s` seconds, `client` (from 0, in the order of the files) sends `rate` requests a
+    second, with gaps of coefficient of variation `cv` that are Weibull or else gamma numbers. Rate and cv of the
+    window are kept; the arguments of the fitted distribution follow from them and only have to be numbers.
     """
 
-    client: int
-    start_s: float
     for_s: float
-    rate: float
-    cv: float
-    weibull: bool
+    client: Int32s
+    start_s: npt.NDArray[np.float64]
+    rate: npt.NDArray[np.float64]
+    cv: npt.NDArray[np.float64]
+    weibull: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.client)
 
 
-def read_windows(path: Path) -> tuple[ClientWindow, ...]:
-    """The windows in one client's file, or in all `*.csv` files of a directory, by client and time, without idle ones.
+def read_windows(path: Path) -> Windows:
+    """The windows in one client's file, or in all `*.csv` files of a directory, without idle ones.
 
     Raises TraceError with the first broken rows.
     """
     files = sorted(path.glob("*.csv"), key=_by_number) if path.is_dir() else [path]
-    windows = [window for client, file in enumerate(files) for window in _client(file, client)]
-    if not windows:
+    numbers = [_client(file) for file in files]
+    counts = [len(client) for client in numbers]
+    client = np.repeat(np.arange(len(files), dtype=np.int32), counts)
+    start_s, rate, cv, weibull = np.concatenate(numbers).T if numbers else np.empty((4, 0))
+    gaps = np.diff(start_s)[np.diff(client) == 0]
+    busy = rate > 0.0
+    if not busy.any():
         what = "holds no window in which a client asks for something"
         raise TraceError((Mistake(str(path), 0, what, "give a client's file or a directory of them"),))
-    return tuple(windows)
+    return Windows(
+        for_s=float(gaps.min(initial=math.inf)) if len(gaps) else WINDOW_S,
+        client=client[busy],
+        start_s=start_s[busy],
+        rate=rate[busy],
+        cv=cv[busy],
+        weibull=weibull[busy] != 0.0,
+    )
 
 
 def _by_number(file: Path) -> tuple[object, ...]:
@@ -58,7 +78,8 @@ def _by_number(file: Path) -> tuple[object, ...]:
     return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name))
 
 
-def _client(file: Path, client: int) -> list[ClientWindow]:
+def _client(file: Path) -> npt.NDArray[np.float64]:
+    """Start, rate, cv and 1 for Weibull (else 0) of each row of a file."""
     try:
         text = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -66,40 +87,39 @@ def _client(file: Path, client: int) -> list[ClientWindow]:
         raise TraceError((Mistake(str(file), 0, f"cannot be read ({error})", fix),)) from error
     rows: list[tuple[float, float, float, bool]] = []
     mistakes: list[Mistake] = []
+    before = -1.0
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         for fields in reader:
-            fields = [field.strip() for field in fields]
-            if not any(fields) or (reader.line_num == 1 and fields[0][:1].isalpha()):
+            if not any(fields) or (reader.line_num == 1 and fields[0].strip()[:1].isalpha()):
                 continue
-            row = _row(fields)
-            if isinstance(row, str):
-                mistakes.append(Mistake(str(file), reader.line_num, row, _FIX))
-            elif rows and row[0] <= rows[-1][0]:
-                what = f"starts at {row[0]:g} s, and the window before it at {rows[-1][0]:g} s"
-                mistakes.append(Mistake(str(file), reader.line_num, what, "sort the windows by their start"))
-            else:
+            try:
+                row = _row(fields)
+                if row[0] <= before:
+                    raise ValueError(f"starts at {row[0]:g} s, and the window before it at {before:g} s")
+                before = row[0]
                 rows.append(row)
+            except ValueError as error:
+                mistakes.append(Mistake(str(file), reader.line_num, str(error), _FIX))
     except csv.Error as error:
         mistakes.append(Mistake(str(file), reader.line_num, str(error), _FIX))
     refuse(str(file), mistakes)
-    for_s = min((later[0] - earlier[0] for earlier, later in pairwise(rows)), default=WINDOW_S)
-    return [ClientWindow(client, start, for_s, rate, cv, weibull) for start, rate, cv, weibull in rows if rate > 0.0]
+    return np.array(rows, np.float64).reshape(-1, 4)
 
 
-def _row(fields: list[str]) -> tuple[float, float, float, bool] | str:
-    """Start, rate, cv and whether the gaps are Weibull; or what is wrong."""
-    if len(fields) < 3:
-        return f"{len(fields)} fields are too few"
-    name = fields[3].lower() if len(fields) > 3 else ""
+def _row(fields: list[str]) -> tuple[float, float, float, bool]:
+    """The numbers of a row. Raises ValueError."""
+    if len(fields) < _LEAST:
+        raise ValueError(f"{len(fields)} fields are too few")
+    start, rate = float(fields[0]), float(fields[1])
+    name = fields[3].strip().lower() if len(fields) > _LEAST else ""
     if name not in _FAMILIES:
-        return f"{fields[3]!r} is no distribution that is known"
-    try:
-        start, rate, cv, *_ = [float(field or "nan") for field in (*fields[:3], *fields[4:])]
-    except ValueError as error:
-        return str(error)
-    if rate == 0.0 and math.isnan(cv):  # an idle window has no gaps
-        cv = 0.0
-    if not all(0.0 <= number < math.inf for number in (start, rate, cv)):
-        return "start, rate and cv are not all numbers from 0 up"
+        raise ValueError(f"{fields[3]!r} is no distribution that is known")
+    cv = 0.0
+    if rate != 0.0:  # an idle window has no gaps
+        cv = float(fields[2])
+        for argument in fields[4:]:
+            float(argument)
+    if not (0.0 <= start < math.inf and 0.0 <= rate < math.inf and 0.0 <= cv < math.inf):
+        raise ValueError("start, rate and cv are not all numbers from 0 up")
     return start, rate, cv, _FAMILIES[name]
