@@ -14,7 +14,7 @@ from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.benchmarks.load_bench import sends, stalls, stamps, throughput
+from tests.benchmarks.load_bench import sends, stalls, stamps, throughput, traces
 from tests.benchmarks.load_bench.errors import Unmeasured
 from tests.benchmarks.load_bench.table import Document, Row, load, merged, not_run, place, render, save, write_into
 
@@ -25,6 +25,7 @@ TARGETS: dict[int, ModuleType] = {
         stamps,
         throughput,
         stalls,
+        traces,
     )
 }
 
