@@ -34,7 +34,7 @@ class Windows:
 
     From `start_s` on and for `for_s` seconds, `client` (from 0, in the order of the files) sends `rate` requests a
     second, with gaps of coefficient of variation `cv` that are Weibull or else gamma numbers. Rate and cv of the
-    window are kept; the arguments of the fitted distribution follow from them and only have to be numbers.
+    window are kept; the arguments of the fitted distribution follow from them and are not read.
     """
 
     for_s: float
@@ -112,14 +112,10 @@ def _row(fields: list[str]) -> tuple[float, float, float, bool]:
     if len(fields) < _LEAST:
         raise ValueError(f"{len(fields)} fields are too few")
     start, rate = float(fields[0]), float(fields[1])
+    cv = float(fields[2]) if rate != 0.0 else 0.0  # an idle window has no gaps
     name = fields[3].strip().lower() if len(fields) > _LEAST else ""
     if name not in _FAMILIES:
         raise ValueError(f"{fields[3]!r} is no distribution that is known")
-    cv = 0.0
-    if rate != 0.0:  # an idle window has no gaps
-        cv = float(fields[2])
-        for argument in fields[4:]:
-            float(argument)
     if not (0.0 <= start < math.inf and 0.0 <= rate < math.inf and 0.0 <= cv < math.inf):
         raise ValueError("start, rate and cv are not all numbers from 0 up")
     return start, rate, cv, _FAMILIES[name]
