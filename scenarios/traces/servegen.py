@@ -12,8 +12,10 @@ import csv
 import io
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +30,25 @@ _FIX = "write start, rate, cv, Gamma or Weibull, and its arguments"
 _LEAST = 3  # fields
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Windows:
-    """Windows in which a client asks for something, by client and time; every array has one entry for each.
+@dataclass(frozen=True, slots=True)
+class ClientWindow:
+    """One client during one window: `rate` requests a second, with gaps of coefficient of variation `cv`.
 
-    From `start_s` on and for `for_s` seconds, `client` (from 0, in the order of the files) sends `rate` requests a
-    second, with gaps of coefficient of variation `cv` that are Weibull or else gamma numbers. Rate and cv of the
-    window are kept; the arguments of the fitted distribution follow from them and are not read.
+    The gaps are Weibull or else gamma numbers. `client`: from 0, in the order of the files. Rate and cv of the window
+    are kept; the arguments of the fitted distribution follow from them and are not read.
     """
+
+    client: int
+    start_s: float
+    for_s: float
+    rate: float
+    cv: float
+    weibull: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows(Sequence[ClientWindow]):
+    """Windows in which a client asks for something, by client and time; every array has one entry for each."""
 
     for_s: float
     client: Int32s
@@ -46,6 +59,22 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.client)
+
+    @overload
+    def __getitem__(self, at: int) -> ClientWindow: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[ClientWindow, ...]: ...
+    def __getitem__(self, at: int | slice) -> ClientWindow | tuple[ClientWindow, ...]:
+        if isinstance(at, slice):
+            return tuple(self[row] for row in range(*at.indices(len(self))))
+        return ClientWindow(
+            int(self.client[at]),
+            float(self.start_s[at]),
+            self.for_s,
+            float(self.rate[at]),
+            float(self.cv[at]),
+            bool(self.weibull[at]),
+        )
 
 
 def read_windows(path: Path) -> Windows:

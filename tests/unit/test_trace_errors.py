@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trace_files import Row, azure_2023, burstgpt, mooncake, mooncake_row
 
 from scenarios.errors import DefinitionErrors, TraceError
-from scenarios.traces import read_trace, read_windows
+from scenarios.traces import ClientWindow, read_trace, read_windows
 from scenarios.traces.servegen import WINDOW_S
 
 AZURE = b"TIMESTAMP,ContextTokens,GeneratedTokens\n"
@@ -174,14 +174,13 @@ def test_windows_of_all_clients_are_read_by_number_and_time(tmp_path: Path) -> N
     )
     (tmp_path / "chunk-2-dataset.json").write_text("{}")
     windows = read_windows(tmp_path)
-    assert windows.for_s == 300.0
-    columns = (windows.client, windows.start_s, windows.rate, windows.cv, windows.weibull)
-    assert list(zip(*(column.tolist() for column in columns), strict=True)) == [
-        (0, 0.0, 2.0, 1.5, False),
-        (0, 600.0, 3.0, 1.0, False),
-        (1, 0.0, 0.5, 1.2, True),
+    assert list(windows) == [
+        ClientWindow(0, 0.0, 300.0, 2.0, 1.5, False),
+        ClientWindow(0, 600.0, 300.0, 3.0, 1.0, False),
+        ClientWindow(1, 0.0, 300.0, 0.5, 1.2, True),
     ]
-    assert read_windows(tmp_path / "chunk-10-trace.csv").for_s == WINDOW_S
+    assert windows[-2:] == tuple(windows)[1:]
+    assert read_windows(tmp_path / "chunk-10-trace.csv")[0].for_s == WINDOW_S
 
 
 @pytest.mark.parametrize(
