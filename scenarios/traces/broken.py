@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from scenarios.errors import Mistake, TraceError
+from scenarios.lines import Lines
 from scenarios.traces.digits import Flags
-from scenarios.traces.lines import Lines
 
 _LISTED = 5
 _SHOWN = 60

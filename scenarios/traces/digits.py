@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from scenarios.traces.lines import Ints, Words
+from scenarios.lines import Ints, Words
 
 Flags = npt.NDArray[np.bool_]
 

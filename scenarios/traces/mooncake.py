@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 
 from scenarios.errors import Mistake
+from scenarios.lines import Ints, Lines
 from scenarios.traces.broken import refuse
 from scenarios.traces.columns import Columns
 from scenarios.traces.digits import Flags, last_digits, value_of
-from scenarios.traces.lines import Ints, Lines
 from scenarios.traces.trace import Int32s
 
 BLOCK_TOKENS = 512
@@ -76,7 +76,7 @@ def _as_published(lines: Lines) -> _Piece | None:
     length = end - start
     first = np.searchsorted(start, lines.start)
     count = np.diff(np.append(first, len(start))) - len(_KEYS) + 1
-    if not len(lines) or length.max() > 8 or count.min() < 1:
+    if not len(length) or length.max() > 8 or count.min() < 1:
         return None
     joined = np.zeros(len(start), np.bool_)
     joined[1:] = _written(lines, end[:-1], start[1:], _BETWEEN)

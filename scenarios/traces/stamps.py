@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from scenarios.lines import Ints, Lines
 from scenarios.traces.digits import POWERS, Flags, whole
-from scenarios.traces.lines import Ints, Lines
 from scenarios.traces.trace import NANO
 
 _WHOLE = len("2023-11-16 18:15:46")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
-from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 
 from scenarios.errors import Mistake, TraceError
+from scenarios.lines import Ints, Lines
 from scenarios.traces.broken import refuse, refuse_rows, shown
 from scenarios.traces.digits import POWERS, Flags, whole
-from scenarios.traces.lines import Ints, Lines
 from scenarios.traces.trace import NANO, Int32s
 
 _COMMA, _POINT = b",."
@@ -69,7 +70,7 @@ class Table:
             part = (part * POWERS[np.clip(9 - digits, 0, 9)] + POWERS[finer] // 2) // POWERS[finer]
             value = np.where(broken, value + part, value)
             good &= fine | ~broken
-        for row in np.flatnonzero(~good):  # written in another way, such as 1e-05
+        for row in np.flatnonzero(~good):  # written in another way, such as 1e-05, or with very many digits
             nanos = _exactly_ns(self.raw(row, column))
             if nanos is not None:
                 value[row], good[row] = nanos, True
@@ -81,8 +82,8 @@ def _exactly_ns(raw: bytes) -> int | None:
     text = raw.decode("ascii", "replace")
     if not _NUMBER.fullmatch(text):
         return None
-    nanos = Decimal(text) * NANO
-    return int((nanos + Decimal("0.5")).__floor__()) if abs(nanos) < _FARTHEST * NANO else None
+    seconds = Fraction(text)
+    return math.floor(seconds * NANO + Fraction(1, 2)) if abs(seconds) < _FARTHEST else None
 
 
 def header_of(line: bytes) -> tuple[str, ...]:

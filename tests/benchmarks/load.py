@@ -14,7 +14,7 @@ from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.benchmarks.load_bench import omitted, sends, stalls, stamps, throughput
+from tests.benchmarks.load_bench import invalid, omitted, sends, stalls, stamps, throughput, traces
 from tests.benchmarks.load_bench.errors import Unmeasured
 from tests.benchmarks.load_bench.table import Document, Row, load, merged, not_run, place, render, save, write_into
 
@@ -26,6 +26,8 @@ TARGETS: dict[int, ModuleType] = {
         throughput,
         stalls,
         omitted,
+        invalid,
+        traces,
     )
 }
 

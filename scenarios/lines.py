@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scenarios.errors import Mistake, TraceError
+from scenarios.errors import DefinitionErrors, Mistake
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
@@ -56,8 +56,8 @@ class Lines:
         return Lines(self.data, self.start[count:], self.end[count:], self.number[count:])
 
 
-def pieces(path: Path, piece: int = _PIECE) -> Iterator[Lines]:
-    """The file's lines, about `piece` bytes at a time. Raises TraceError where it cannot be read."""
+def pieces(path: Path, refusal: type[DefinitionErrors], piece: int = _PIECE) -> Iterator[Lines]:
+    """The lines of a file, plain or gzip, about `piece` bytes at a time. Raises `refusal` where it cannot be read."""
     number = 1
     try:
         with path.open("rb") as file:
@@ -70,7 +70,7 @@ def pieces(path: Path, piece: int = _PIECE) -> Iterator[Lines]:
                     rest += block
                     if len(rest) > _LONGEST:
                         what = f"a line is longer than {_LONGEST >> 20} MiB"
-                        raise TraceError((Mistake(str(path), number, what, "is this a text file?"),))
+                        raise refusal((Mistake(str(path), number, what, "is this a text file?"),))
                     continue
                 lines, number = _lines((rest, block[:cut]), number)
                 rest = block[cut:]
@@ -79,9 +79,7 @@ def pieces(path: Path, piece: int = _PIECE) -> Iterator[Lines]:
                 yield _lines((rest, b"\n"), number)[0]
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise TraceError(
-            (Mistake(str(path), 0, f"cannot be read ({reason})", "check the path and the file"),)
-        ) from error
+        raise refusal((Mistake(str(path), 0, f"cannot be read ({reason})", "check the path and the file"),)) from error
 
 
 def _lines(parts: tuple[bytes, bytes], number: int) -> tuple[Lines, int]:
