@@ -39,6 +39,9 @@ def _lines(material: Material) -> Iterator[str]:
         f"Run {_safe(run.id)}, seed {run.seed}, plan {_safe(run.plan_hash[:16])}, started {_safe(run.started_at)}; "
         f"target {_safe(run.target)}, model {_safe(run.model)}."
     )
+    for resumption in words.resumptions(run):
+        yield ""
+        yield f"Resumed {resumption}."
 
 
 def _gates(material: Material) -> Iterator[str]:

@@ -59,6 +59,7 @@ def _head(material: Material, width: int, paint: Paint) -> Iterator[str]:
         yield from (paint("warn", line) for line in wrapped(material.incomplete, width))
     yield ""
     yield from field("Run", [run.id, f"seed {run.seed}", f"started {one_line(run.started_at, 40)}"], width)
+    yield from field("Resumed", words.resumptions(run), width)
     yield from field("Target", [one_line(run.target, 100), f"model {one_line(run.model, 60)}"], width)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from scenarios.metrics import METRICS
-from scenarios.result import GateResult, GateVerdict, Latency, Summary, Verdict
+from scenarios.result import GateResult, GateVerdict, Latency, RunInfo, Summary, Verdict
 from scenarios.sanitise import view
 from scenarios.tick import Event
 
@@ -135,6 +135,14 @@ def recoveries(summary: Summary) -> list[str]:
         f"{one_line(r.cause, 60)} at {seconds(r.at_s)}: "
         + ("not back inside the SLO in this run" if r.recovered_s is None else f"back after {seconds(r.recovered_s)}")
         for r in summary.recovery
+    ]
+
+
+def resumptions(run: RunInfo) -> list[str]:
+    """One sentence for each time that the run was resumed."""
+    return [
+        f"at {seconds(one.at_s)} after a gap of {seconds(one.gap_s)}, {one.left:,} requests left, {one.lost:,} lost"
+        for one in run.resumed
     ]
 
 

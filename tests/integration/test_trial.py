@@ -49,9 +49,9 @@ class Watch:
         self.shown = asyncio.Event()
 
     async def run(self, trial: RunOptions) -> ResultDocument:
-        return await run_trial(trial, self._tick, self.events.append, self.stop)
+        return await run_trial(trial, self.tick, self.events.append, self.stop)
 
-    def _tick(self, tick: Tick) -> None:
+    def tick(self, tick: Tick) -> None:
         self.ticks.append(tick)
         self.shown.set()
 

@@ -23,6 +23,7 @@ from scenarios.toml.keys import (
     ENGINE_KEYS,
     FAULT_KINDS,
     GATE_KEYS,
+    KEEP_KEYS,
     PROFILE_NAMES,
     SLO_KEYS,
     TOP_KEYS,
@@ -38,6 +39,8 @@ DOCUMENTS = (
     "docs/engine.md",
     "docs/serve.md",
     "docs/decisions/001-command-line.md",
+    "docs/decisions/007-resume.md",
+    "docs/console.md",
 )
 SCENARIOS = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
 MEASURED = re.compile(r"<!-- engine-table -->.*<!-- /engine-table -->", re.DOTALL)
@@ -70,7 +73,7 @@ def test_every_command_that_a_document_shows_parses(document: str, command: str)
             build_parser().parse_args(words)
         assert stop.value.code == 0
         return
-    if words in (["show"], ["watch"], ["report"], ["export"], ["run"]):  # named, not shown
+    if words in (["show"], ["watch"], ["report"], ["export"], ["run"], ["resume"]):  # named, not shown
         return
     build_parser().parse_args(words)
 
@@ -121,6 +124,7 @@ def section(title: str) -> str:
         ("`[arrivals]`", ALL_ARRIVAL_KEYS),
         ("`[slo]`", SLO_KEYS),
         ("`[engine]`", ENGINE_KEYS),
+        ("`[keep]`", KEEP_KEYS),
         ("`[[gates]]`", GATE_KEYS),
         ("`[[faults]]`", ("kind", "at", *FAULT_KINDS, *(name for params in FAULT_KINDS.values() for name in params))),
         ("Metrics", (*(m for m in METRICS if not m.startswith("findings.")), "findings.any", *FINDING_CATEGORIES)),

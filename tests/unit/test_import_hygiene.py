@@ -47,7 +47,7 @@ def test_the_help_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "serve", "scenarios", "runs", "show", "watch", "report", "export", "doctor"]
+    "command", ["run", "serve", "scenarios", "runs", "show", "watch", "report", "export", "resume", "doctor"]
 )
 def test_no_commands_help_loads_the_screen_the_engine_or_numbers(command: str) -> None:
     assert not loaded_by(main(command, "--help")) & {"textual", "rich", "numpy", "scipy", "llama_cpp"}
