@@ -53,6 +53,7 @@ def describe(tick: Tick) -> list[str]:
     """The tick's facts, most important first, each short enough for one line."""
     parts = [
         f"{clock(tick.t_s)} / {clock(tick.duration_s)}",
+        *([one_line(tick.stage, 60)] if tick.stage else []),
         f"due {tick.due_rate:.1f}/s",
         f"done {tick.done_rate:.1f}/s",
         f"in flight {tick.in_flight}",

@@ -108,6 +108,23 @@ REDACTED = Keep(answers_bytes=0, prompts=False)
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """A search for the highest steady rate at which `share` of all requests still meet the SLO.
+
+    It starts at the rate of the arrivals and takes no longer than their duration. `precision` is the relative width of
+    the interval at `confidence` at which it may end; `low` and `high` bound the rates that are tried.
+    """
+
+    share: float = 0.95
+    confidence: float = 0.95
+    precision: float = 0.03
+    probes: int = 8
+    probe_s: float = 28.0
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """Workload + arrivals + faults + gates, under a name."""
 
@@ -121,4 +138,5 @@ class Scenario:
     gates: tuple[GateSpec, ...] = ()
     timeout_s: float = 30.0
     keep: Keep = field(default_factory=Keep)
+    search: Search | None = None
     source: str = ""  # the TOML text it was read from, kept in the journal

@@ -33,12 +33,14 @@ class Need(StrEnum):
     DRIFT = "a drift in [workload]"
     ODD = 'the profile "odd" in [workload]'
     DISTURBANCE = 'arrivals of kind "spike" or a [[faults]] entry'
+    SEARCH = "a [search]"
+    STEADY = "a run without a [search], which overloads the service on purpose"
     SAFETY = "a safety_share above 0 in [workload]"
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. `unit` is "s", "share" or "count"; `quantile` is set for percentiles only."""
+    """One metric. `unit` is "s", "share", "count" or "1/s"; `quantile` is set for percentiles only."""
 
     name: str
     kind: MetricKind
@@ -65,7 +67,9 @@ LATENCIES = {
 
 def _percentiles() -> list[Metric]:
     return [
-        Metric(f"{family}.{name}", MetricKind.PERCENTILE, "s", f"{name}: {about}", (Need.ORDINARY,), quantile)
+        Metric(
+            f"{family}.{name}", MetricKind.PERCENTILE, "s", f"{name}: {about}", (Need.ORDINARY, Need.STEADY), quantile
+        )
         for family, about in LATENCIES.items()
         for name, quantile in PERCENTILES.items()
     ]
@@ -89,11 +93,12 @@ def _findings() -> list[Metric]:
 def _others() -> list[Metric]:
     rate, value = MetricKind.RATE, MetricKind.VALUE
     ordinary, drift = (Need.ORDINARY,), (Need.DRIFT,)
+    steady = (Need.ORDINARY, Need.STEADY)
     return [
-        Metric("goodput", rate, "share", "share of all planned requests that ended well inside every SLO", ordinary),
-        Metric("ok_rate", rate, "share", "share of planned requests that ended ok", ordinary),
-        Metric("error_rate", rate, "share", "share not ok, shed or cancelled by us; odd probes set aside", ordinary),
-        Metric("shed_rate", rate, "share", "share answered 429 or 503 with Retry-After", ordinary),
+        Metric("goodput", rate, "share", "share of all planned requests that ended well inside every SLO", steady),
+        Metric("ok_rate", rate, "share", "share of planned requests that ended ok", steady),
+        Metric("error_rate", rate, "share", "share not ok, shed or cancelled by us; odd probes set aside", steady),
+        Metric("shed_rate", rate, "share", "share answered 429 or 503 with Retry-After", steady),
         Metric("accuracy", rate, "share", "share of exact answers among the ok ones whose answer is known", ordinary),
         Metric("accuracy.era_a", rate, "share", "accuracy before the world turned", ordinary),
         Metric("accuracy.era_b", rate, "share", "accuracy after the world turned", (Need.ORDINARY, Need.DRIFT)),
@@ -106,6 +111,9 @@ def _others() -> list[Metric]:
             (Need.ORDINARY, Need.DISTURBANCE),
         ),
         Metric("engine.restarts", value, "count", "times the supervisor had to start the engine again"),
+        Metric(
+            "capacity.rate", value, "1/s", "highest steady rate inside the SLO, requests per second", (Need.SEARCH,)
+        ),
         Metric("drift.detected", value, "count", "1 when the drift alarm went off, else 0", drift),
         Metric("drift.delay_s", value, "s", "alarm time minus the start of the turn", drift),
         Metric(
@@ -122,7 +130,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType({m.name: m for m in (*_percenti
 
 
 def missing_needs(
-    metric: Metric, workload: Workload | None, arrivals: Arrivals | None, any_fault: bool
+    metric: Metric, workload: Workload | None, arrivals: Arrivals | None, any_fault: bool, search: bool = False
 ) -> tuple[Need, ...]:
     """What a scenario of these parts lacks to measure the metric; a part that is None is taken to have it all."""
     has = dict.fromkeys(Need, True)
@@ -134,4 +142,6 @@ def missing_needs(
         has[Need.SAFETY] = workload.safety_share > 0
     if arrivals is not None:
         has[Need.DISTURBANCE] = arrivals.kind is ArrivalKind.SPIKE or any_fault
+    has[Need.SEARCH] = search
+    has[Need.STEADY] = not search
     return tuple(need for need in metric.needs if not has[need])

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 
 import msgspec
 
+from scenarios.capacity.document import capacity_of
+from scenarios.capacity.planned import PlannedProbe, probes_of
+from scenarios.capacity.search import rules_of
 from scenarios.definition import Scenario
 from scenarios.errors import JournalError
 from scenarios.gates import InstrumentError, judge, samples_of
 from scenarios.journal import Answers, JournalReader
 from scenarios.observation import Outcome
-from scenarios.result import ResultDocument
+from scenarios.result import Capacity, ResultDocument
 from scenarios.summary import Columns, FiredFault, SummaryContext, stored_columns, summarise_columns
 from scenarios.tick import Event, Tick
 from scenarios.verdict import conclude
 
-SCENARIO, INSTRUMENT, DRIFT = "scenario", "instrument", "drift"  # keys in the journal's meta table
+SCENARIO, INSTRUMENT, DRIFT, PROBES = "scenario", "instrument", "drift", "probes"  # keys in the journal's meta table
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
 
@@ -52,6 +55,7 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         drift=_facts(reader, DRIFT),
         engine_restarts=sum(event.kind == "engine.died" for event in events) if ours else None,
         ours=ours,
+        capacity=_capacity(reader, scenario, columns),
     )
     horizon_s = stopped_at(events, reader.last_tick()) if interrupted else None
     error = InstrumentError.of(instrument, _lost_share(columns, horizon_s))
@@ -61,6 +65,16 @@ def rebuild(reader: JournalReader) -> ResultDocument:
     not_measured = summary.not_measured | _not_whole(columns, reader.answers())
     summary = msgspec.structs.replace(summary, not_measured=not_measured)
     return ResultDocument(verdict=verdict, why=why, run=run, summary=summary, gates=gates)
+
+
+def _capacity(reader: JournalReader, scenario: Scenario, columns: Columns) -> Capacity | None:
+    """What the probes of a search come to; None for a run without one."""
+    if scenario.search is None:
+        return None
+    text = reader.meta(PROBES)
+    planned = () if text is None else msgspec.json.decode(text, type=tuple[PlannedProbe, ...])
+    probes = probes_of(planned, columns, scenario.slo)
+    return capacity_of(rules_of(scenario, scenario.search), scenario.slo, probes)
 
 
 def fired_faults(events: Sequence[Event]) -> tuple[FiredFault, ...]:

@@ -87,6 +87,51 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     recovered_s: float | None
 
 
+class CapacityProbe(msgspec.Struct, frozen=True, kw_only=True):
+    """One point of the saturation curve; its warm-up counts in nothing. Rates per second.
+
+    A "ramp" rises from `rate` to `end_rate`; for it, `completion_rate` is the best stretch.
+    """
+
+    kind: str  # "ramp" or "steady"
+    rate: float
+    end_rate: float
+    duration_s: float
+    due: int
+    good: int
+    goodput: float
+    shed: int
+    ttft_p95_s: float | None
+    completion_rate: float  # answers that ended ok
+    backlog_per_s: float  # growth of what is in flight
+    holds: bool  # enough good answers, and no backlog that grew
+
+
+class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What the requests that were due at a rate (per second) got."""
+
+    rate: float
+    goodput: float
+    ttft_p95_s: float | None
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    """The highest steady rate that holds, with its interval at `confidence`; None where the search found none.
+
+    Without a `rate`, `low` is the highest rate that held and `high` the lowest that did not.
+    """
+
+    rate: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    share: float  # of all requests that must be good
+    slo_ttft_s: float | None
+    why: str
+    probes: tuple[CapacityProbe, ...]
+    curve: tuple[CurvePoint, ...]  # by rate; of ramps only what lies below the capacity, because beyond it they lag
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers from observations, all by the definitions of DESIGN.md. Rates per second."""
 
@@ -110,6 +155,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     recovery: tuple[Recovery, ...]
     instrument: dict[str, float | int | str | None]
     not_measured: dict[str, str]  # metric -> why
+    capacity: Capacity | None = None  # of a run that searched for it
 
 
 class ResultDocument(msgspec.Struct, frozen=True, kw_only=True):

@@ -108,6 +108,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[ActiveFault, ...] = ()
     gates: tuple[GateSample, ...] = ()
     instrument: InstrumentSample = InstrumentSample()
+    stage: str = ""  # what part of a run of several goes on
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,12 +48,17 @@ def judge_value(gate: GateSpec, samples: Samples) -> GateResult:
     verdict = GateVerdict.INCONCLUSIVE if low is None else side(gate, low, value.measured)
     if low is not None and value.measured is None and verdict is GateVerdict.PASS:
         verdict = GateVerdict.INCONCLUSIVE  # at least the minimum, but never seen: nothing to pass on
+    interval = value.interval
+    if interval is not None:
+        verdict = side(gate, *interval)
+    elif value.measured is None and value.at_least is not None:
+        interval = (value.at_least, None)
     return GateResult(
         name=gate.name or gate.metric,
         metric=gate.metric,
         bound=bound_text(gate),
         measured=value.measured,
-        interval=(value.at_least, None) if value.measured is None and value.at_least is not None else None,
+        interval=interval,
         confidence=gate.confidence,
         verdict=verdict,
         n=value.n,

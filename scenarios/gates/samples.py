@@ -24,6 +24,7 @@ class Value:
     at_least: float | None = None
     n: int = 0
     why: str = ""  # why there is none
+    interval: tuple[float | None, float | None] | None = None  # where it was estimated; None: known as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Samples:
                 count = self.context.engine_restarts
                 why = "the engine's restarts are known only for the embedded engine"
                 return Value(why=why) if count is None else Value(float(count), n=1)
+            case "capacity.rate":
+                return self._capacity()
             case "drift.detected" | "drift.delay_s" | "drift.accuracy_drop":
                 return self._drift(metric.partition(".")[2])
         raise KeyError(metric)
@@ -70,6 +73,13 @@ class Samples:
         at_least = max(known, watched_to_s - first.at_s)
         why = f"after {first.cause} at {first.at_s:g} s service did not come back inside the SLO in the rest of the run"
         return Value(at_least=max(0.0, at_least), n=len(self.recovery), why=why)
+
+    def _capacity(self) -> Value:
+        capacity = self.context.capacity
+        if capacity is None:
+            return Value(why="the run searched for no capacity")
+        why = "" if capacity.rate is not None else capacity.why
+        return Value(capacity.rate, n=len(capacity.probes), why=why, interval=(capacity.low, capacity.high))
 
     def _drift(self, name: str) -> Value:
         facts = self.context.drift

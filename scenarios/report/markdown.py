@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from scenarios.report import words
+from scenarios.report import capacity, words
 from scenarios.report.material import Material
 from scenarios.report.words import one_line, seconds, share
-from scenarios.result import GateVerdict
+from scenarios.result import Capacity, GateVerdict
 from scenarios.sanitise import markdown_cell
+
+_PLOT_COLUMNS = 80
 
 
 def render_markdown(material: Material) -> str:
@@ -27,6 +29,9 @@ def _lines(material: Material) -> Iterator[str]:
     yield ""
     yield from _gates(material)
     yield ""
+    if document.summary.capacity is not None:
+        yield from _capacity(document.summary.capacity)
+        yield ""
     yield from _folded("Numbers", _numbers(material))
     if material.examples:
         yield from _folded("What weighs most", _examples(material))
@@ -65,6 +70,17 @@ def _gates(material: Material) -> Iterator[str]:
         if why and gate.verdict is not GateVerdict.PASS:
             yield ""
             yield f"{_safe(gate.name)}: {_safe(why)}"
+
+
+def _capacity(found: Capacity) -> Iterator[str]:
+    yield f"**Capacity**: {_safe(capacity.headline(found))}."
+    yield ""
+    yield from _table(capacity.HEADS, capacity.rows(found))
+    if len(found.curve) > 1:
+        yield ""
+        yield "```text"
+        yield from capacity.plot(found, _PLOT_COLUMNS)
+        yield "```"
 
 
 def _numbers(material: Material) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from scenarios.report import words
+from scenarios.report import capacity, words
 from scenarios.report.layout import LABEL, cells, cut, field, pad, wrapped
 from scenarios.report.material import Example, Material
 from scenarios.report.words import one_line, seconds, share
@@ -39,6 +39,10 @@ def _lines(material: Material, journal: str, more: list[str], width: int, paint:
     yield ""
     yield from _gates(document.gates, width, paint)
     yield ""
+    if document.summary.capacity is not None:
+        yield from capacity.lines(document.summary.capacity, width)
+        yield ""
+        yield "All probes together, those above the capacity too"
     yield from _numbers(document, width)
     yield ""
     yield from _latencies(document, width)

@@ -20,7 +20,7 @@ GATE_ROLE = {
     GateVerdict.INVALID: "warn",
 }
 NOTHING = "n/a"
-_SELF_EXPLAINING = ("engine", "phase")
+_SELF_EXPLAINING = ("engine", "phase", "search")
 LONGEST_TEXT = 300
 LONGEST_WHY = 800
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")

@@ -45,6 +45,7 @@ class LiveRun:
         self.tokens = 0
         self.sent = 0
         self.in_flight = 0
+        self.stage = ""  # what part of a run of several goes on
         self._ttft, self._itl = SketchRing(QUANTILE_WINDOW_S), SketchRing(QUANTILE_WINDOW_S)
         self._sketches = {name: LogSketch() for name in LATENCIES}
         self._values: dict[str, list[float]] = {name: [] for name in LATENCIES}

@@ -55,6 +55,9 @@ def read_interrupted(path: Path) -> Interrupted:
             what = f"run {info.id} ended before its plan was written and nothing was sent"
             raise NotResumable(f"{what}; start it anew with `seatrial run`")
         scenario = msgspec.json.decode(scenario_json, type=Scenario)
+        if scenario.search is not None:
+            what = f"run {info.id} was a search, and what it would have tried next depends on what it finds"
+            raise NotResumable(f"{what}; start it anew with `seatrial run`")
         means = msgspec.json.decode(means_json, type=Means)
         events = [event for _, event in reader.events()]
         until_s = stopped_at(events, reader.last_tick())

@@ -59,4 +59,5 @@ def draw_tick(
         faults=faults.active,
         gates=so_far(scenario.gates, live.sketches, live.counts(scenario.gates), values),
         instrument=instrument.sample(TICK_S),
+        stage=live.stage,
     )

@@ -32,6 +32,7 @@ from scenarios.runner.leg import Leg
 from scenarios.runner.live import LiveRun
 from scenarios.runner.options import RunOptions, means_of
 from scenarios.runner.planning import PlanWriter, StoredRequests
+from scenarios.runner.search import search_capacity
 from scenarios.runner.target import EmbeddedTarget, RemoteTarget, Target
 from scenarios.runner.telemetry import Telemetry
 from scenarios.runner.ticks import TICK_S, draw_tick
@@ -60,8 +61,10 @@ async def run_trial(options: RunOptions, on_tick: OnTick, on_event: OnEvent, sto
         JournalError: the journal cannot be written.
         HarnessError: the load workers cannot be started.
     """
+    search = options.scenario.search
     with closing(JournalWriter(journal_path(options.runs_dir, options.run_id), options.scenario.keep)) as journal:
-        return await Trial(options, journal, on_tick, on_event, stop).run(_one_plan)
+        trial = Trial(options, journal, on_tick, on_event, stop)
+        return await trial.run(_one_plan if search is None else search_capacity)
 
 
 async def _one_plan(trial: Trial) -> ResultDocument:
@@ -139,6 +142,11 @@ class Trial:
         finally:
             await self.target.stop()
             self.telemetry.close()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the operator ended the run."""
+        return self._stop.is_set()
 
     # ---- what a story is made of
 

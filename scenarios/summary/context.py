@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from scenarios.definition import Arrivals, Slo
+from scenarios.result import Capacity
 
 
 class FiredFault(NamedTuple):
@@ -32,6 +33,7 @@ class SummaryContext:
     drift: Mapping[str, float | int | bool | str | None] = field(default_factory=dict)
     engine_restarts: int | None = None
     ours: bool = True
+    capacity: Capacity | None = None
 
     def fired(self) -> tuple[FiredFault, ...]:
         """The faults with names to their parts."""

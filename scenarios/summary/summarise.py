@@ -78,6 +78,7 @@ def summarise_columns(columns: Columns, context: SummaryContext) -> Summary:
         recovery=recovery_of(columns, context),
         instrument=dict(context.instrument),
         not_measured=_not_measured(columns, context, tokens_from),
+        capacity=context.capacity,
     )
 
 

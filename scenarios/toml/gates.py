@@ -26,7 +26,7 @@ def read_gates(top: Table, workload: Workload | None, arrivals: Arrivals | None)
             table.refuse("min", f"gate has min {low:g} above max {high:g}", "swap them or remove one")
         if metric is None:
             continue
-        for need in missing_needs(metric, workload, arrivals, "faults" in top):
+        for need in missing_needs(metric, workload, arrivals, "faults" in top, "search" in top):
             table.refuse("metric", f"this scenario cannot measure {metric.name}", f"it needs {need.value}")
         for side in ("min", "max"):
             if side in table and (metric.name, side) in seen:

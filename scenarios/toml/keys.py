@@ -13,10 +13,13 @@ MOST_REQUESTS = 1_000_000
 LONGEST_S = 7 * 86400.0
 FASTEST = 100_000.0  # requests per second
 
-TOP_KEYS = ("name", "about", "timeout", "workload", "arrivals", "slo", "engine", "faults", "gates", "keep")
+TOP_KEYS = (
+    "name", "about", "timeout", "workload", "arrivals", "slo", "search", "engine", "faults", "gates", "keep",
+)  # fmt: skip
 WORKLOAD_KEYS = ("profile", "mix", "drift", "safety_share")
 DRIFT_KEYS = ("start", "end")
 SLO_KEYS = ("ttft_s", "tpot_s", "e2e_s")
+SEARCH_KEYS = ("share", "confidence", "precision", "probes", "probe", "low", "high")
 ENGINE_KEYS = ("slots", "ctx", "queue_limit", "threads")
 KEEP_KEYS = ("answers", "prompts")
 GATE_KEYS = ("metric", "max", "min", "confidence", "name")
@@ -44,6 +47,7 @@ HOMES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(WORKLOAD_KEYS, "[workload]"),
         **dict.fromkeys(ALL_ARRIVAL_KEYS, "[arrivals]"),
         **dict.fromkeys(SLO_KEYS, "[slo]"),
+        **dict.fromkeys(SEARCH_KEYS, "[search]"),
         **dict.fromkeys(ENGINE_KEYS, "[engine]"),
         **dict.fromkeys(KEEP_KEYS, "[keep]"),
         **dict.fromkeys(("metric", "max", "min", "confidence"), "[[gates]]"),

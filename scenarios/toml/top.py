@@ -11,6 +11,7 @@ from scenarios.toml.faults import read_faults
 from scenarios.toml.gates import read_gates
 from scenarios.toml.keep import read_keep
 from scenarios.toml.keys import HOMES, TOP_KEYS
+from scenarios.toml.search import read_search
 from scenarios.toml.slo import read_slo
 from scenarios.toml.workload import read_workload
 from scenarios.toml_table import Table
@@ -27,7 +28,10 @@ def read_top(top: Table, text: str) -> Scenario | None:
     faults = read_faults(top, arrivals)
     gates = read_gates(top, workload, arrivals)
     slo, engine = read_slo(top), read_engine(top)
+    search, keep = read_search(top, workload, arrivals, slo), read_keep(top)
     if name is None or workload is None or arrivals is None:
         return None
-    scenario = Scenario(name, about, workload, arrivals, slo, engine, faults, gates, keep=read_keep(top), source=text)
+    scenario = Scenario(
+        name, about, workload, arrivals, slo, engine, faults, gates, keep=keep, search=search, source=text
+    )
     return scenario if timeout_s is None else dataclasses.replace(scenario, timeout_s=timeout_s)

@@ -71,7 +71,7 @@ def test_every_metric_is_explained_and_named_after_its_family() -> None:
         assert metric.name == name
         assert name.startswith(metric.family)
         assert metric.about
-        assert metric.unit in ("s", "share", "count")
+        assert metric.unit in ("s", "share", "count", "1/s")
         assert (metric.quantile is not None) == (metric.kind is MetricKind.PERCENTILE)
     assert METRICS["ttft_s.p95"].quantile == 0.95
     assert {f"findings.{category}" for category in (*FINDING_CATEGORIES, "any")} <= set(METRICS)

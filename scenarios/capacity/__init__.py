@@ -1,0 +1,1 @@
+"""The search for a service's capacity: pure decisions from what each probe showed."""
