@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -32,6 +33,7 @@ def outline(scenario: Scenario, seed: int, plan_hash: str, due_s: Sequence[float
         "drift": None if workload.drift is None else [workload.drift.start, workload.drift.end],
         "safety_share": workload.safety_share,
         "slo": {"ttft_s": scenario.slo.ttft_s, "tpot_s": scenario.slo.tpot_s, "e2e_s": scenario.slo.e2e_s},
+        "search": None if scenario.search is None else dataclasses.asdict(scenario.search),
         "faults": [{"kind": f.kind, "at_s": f.at_s, **dict(f.params)} for f in scenario.faults],
         "gates": [_gate(gate) for gate in scenario.gates],
     }
@@ -60,7 +62,10 @@ def _lines(facts: dict[str, Any], due_s: Sequence[float], width: int) -> Iterato
     yield ""
     planned = f"{facts['requests']:,} requests in {seconds(facts['duration_s'])}"
     seed = f"seed {facts['seed']}, hash {facts['plan_hash'][:16]}"
-    yield from field("Plan", [planned, f"arrivals {facts['arrivals']}", seed], width)
+    if facts["search"]:
+        yield from field("Search", _search(facts), width)
+    else:
+        yield from field("Plan", [planned, f"arrivals {facts['arrivals']}", seed], width)
     total = sum(facts["workload"].values()) or 1.0
     workload = [f"{one_line(name)} {share(weight / total)}" for name, weight in facts["workload"].items()]
     if facts["safety_share"]:
@@ -75,15 +80,31 @@ def _lines(facts: dict[str, Any], due_s: Sequence[float], width: int) -> Iterato
         params = [f"{key} {value}" for key, value in fault.items() if key not in ("kind", "at_s")]
         kind = f"{one_line(fault['kind'])} at {seconds(fault['at_s'])}"
         yield from field("Fault", [kind, *map(one_line, params)], width)
-    yield ""
-    yield "Arrivals, requests per second"
-    yield from plot(due_s, facts["duration_s"], min(width, 80))
+    if not facts["search"]:
+        yield ""
+        yield "Arrivals, requests per second"
+        yield from plot(due_s, facts["duration_s"], min(width, 80))
     yield ""
     yield "Gates" if facts["gates"] else "No gates: nothing will be judged."
     for gate in facts["gates"]:
         sure = "" if gate["confidence"] is None else f" at {share(gate['confidence'])} confidence"
         yield f"  {pad(one_line(gate['name']), 22)}  {gate['bound']}{sure}"
         yield from wrapped(one_line(gate["means"]), width, " " * 26)
+
+
+def _search(facts: dict[str, Any]) -> list[str]:
+    search = facts["search"]
+    bounds = [
+        f"{word} {search[key]:g}/s" for key, word in (("low", "from"), ("high", "up to")) if search[key] is not None
+    ]
+    return [
+        f"the highest rate at which {share(search['share'])} of all requests meet the SLO",
+        f"at most {search['probes']} probes of {seconds(search['probe_s'])} in {seconds(facts['duration_s'])}",
+        f"starting at {facts['peak_rate']:g}/s",
+        *bounds,
+        f"arrivals {facts['arrivals']}",
+        f"seed {facts['seed']}",
+    ]
 
 
 def plot(due_s: Sequence[float], duration_s: float, width: int) -> list[str]:

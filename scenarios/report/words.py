@@ -64,6 +64,8 @@ def of_metric(metric: str, value: float | None) -> str:
     """A metric's value in its unit."""
     known = METRICS.get(metric)
     unit = known.unit if known else "s" if metric.partition(".")[0].endswith("_s") else ""
+    if unit == "1/s":
+        return NOTHING if value is None else f"{value:.4g}/s"
     return seconds(value) if unit == "s" else share(value) if unit == "share" else plain(value)
 
 

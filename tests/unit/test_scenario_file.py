@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.definition import ArrivalKind, Arrivals, Drift, EngineSettings, FaultSpec, GateSpec, Slo
+from scenarios.definition import ArrivalKind, Arrivals, Drift, EngineSettings, FaultSpec, GateSpec, Search, Slo
 from scenarios.errors import DefinitionErrors, Mistake, UnknownScenario
 from scenarios.scenario_file import LARGEST_FILE, find_scenario, override, parse_scenario, read_scenario
 from scenarios.toml_lines import parse
@@ -467,3 +468,35 @@ def test_a_misspelt_key_is_one_mistake_and_not_also_a_missing_one() -> None:
     with pytest.raises(DefinitionErrors) as caught:
         parse_scenario(text, "x.toml")
     assert [mistake.line for mistake in caught.value.mistakes] == [3, 5, 6]
+
+
+SEARCH = """
+name = "a"
+workload = { profile = "it-ops" }
+arrivals = { kind = "constant", rate = 4.0, duration = "4m" }
+slo = { ttft_s = 0.5 }
+"""
+
+
+def test_a_search_has_defaults_and_takes_every_key() -> None:
+    assert parse_scenario(SEARCH + "[search]", "f").search == Search()
+    text = 'share = 0.9\nconfidence = 0.9\nprecision = 0.05\nprobes = 6\nprobe = "20s"\nlow = 2\nhigh = 50'
+    assert parse_scenario(f"{SEARCH}[search]\n{text}", "f").search == Search(0.9, 0.9, 0.05, 6, 20.0, 2.0, 50.0)
+    assert parse_scenario(SEARCH, "f").search is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('kind = "constant", rate = 4.0', 'kind = "ramp", base = 1.0, peak = 4.0', "arrivals of kind ramp"),
+        ("slo = { ttft_s = 0.5 }", "", "what a good answer is"),
+        ('profile = "it-ops"', 'profile = "it-ops", drift = { start = 0.4, end = 0.7 }', "everything but the rate"),
+        ('"it-ops"', '"odd"', "odd probes"),
+        ("[search]", "[search]\nlow = 5\nhigh = 2", "low (5) is not below high (2)"),
+        ("[search]", '[search]\n[[gates]]\nmetric = "goodput"\nmin = 0.9', "cannot measure goodput"),
+        ("[search]", '[[gates]]\nmetric = "capacity.rate"\nmin = 5', "cannot measure capacity.rate"),
+    ],
+)
+def test_a_search_that_cannot_be_done_is_refused(old: str, new: str, says: str) -> None:
+    with pytest.raises(DefinitionErrors, match=re.escape(says)):
+        parse_scenario((SEARCH + "[search]").replace(old, new), "f")
