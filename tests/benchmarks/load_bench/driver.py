@@ -88,4 +88,3 @@ async def drive(
         raise AssertionError(f"{len(bad)} of {len(found)} failed, the first: {bad[:1]}")
     found.sort(key=lambda one: one.index)
     return Driven(found, t0_ns, seconds, worker_s / seconds, server_s / seconds)
-
