@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
-
 from scenarios.load.pool import LoadPool
 from scenarios.observation import Observation, Outcome
 from scenarios.plan import Plan
@@ -71,8 +69,7 @@ async def drive(
     try:
         os.sched_setaffinity(pool.pids[0], {cores()[1]})
         os.sched_setaffinity(0, {cores()[0]})  # the runner shares the server's core, not the worker's
-        worker = psutil.Process(pool.pids[0])
-        before_s, server_before_s = _cpu_s(worker), server.cpu_s()
+        server_before_s = server.cpu_s()
         t0_ns = time.monotonic_ns() + _LEAD_NS
         pool.start(t0_ns)
         beside = asyncio.create_task(meanwhile(t0_ns)) if meanwhile is not None else None
@@ -82,7 +79,7 @@ async def drive(
         if beside is not None:
             await beside
         seconds = (time.monotonic_ns() - t0_ns) / 1e9
-        worker_s, server_s = pool.cpu_s[0] - before_s, server.cpu_s() - server_before_s
+        worker_s, server_s = pool.health[0].cpu_s, server.cpu_s() - server_before_s
     finally:
         await pool.close()
         os.sched_setaffinity(0, set(cores()))
@@ -91,8 +88,3 @@ async def drive(
         raise AssertionError(f"{len(bad)} of {len(found)} failed, the first: {bad[:1]}")
     found.sort(key=lambda one: one.index)
     return Driven(found, t0_ns, seconds, worker_s / seconds, server_s / seconds)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
