@@ -23,6 +23,7 @@ class SummaryContext:
 
     instrument: the harness's own error, copied into the summary. drift: the final facts of DriftMonitor, empty without
     drift. engine_restarts: None where the target is not ours. ours: the target is the embedded engine.
+    even: nothing changes in mid-run by plan, so that requests which follow each other and are alike say less.
     """
 
     slo: Slo
@@ -32,6 +33,7 @@ class SummaryContext:
     drift: Mapping[str, float | int | bool | str | None] = field(default_factory=dict)
     engine_restarts: int | None = None
     ours: bool = True
+    even: bool = False
 
     def fired(self) -> tuple[FiredFault, ...]:
         """The faults with names to their parts."""
