@@ -56,7 +56,7 @@ def measured_window(columns: Columns, spec: WindowSpec, settled: int | None = No
     rows = known if start_s is None else known & (due_s >= start_s)
     start_s = first_s if start_s is None else max(start_s, first_s)
     if end_s <= start_s:  # everything came due at one moment: there is only the time that it took
-        end_s = max(end_s, float(columns.end_s[columns.sent & rows].max(initial=end_s)))
+        end_s = max(end_s, float(columns.end_s[columns.sent & rows].max(initial=start_s)))
     window = Window(
         start_s=start_s, end_s=end_s, rule=spec.warmup.value, excluded=n - int(rows.sum()), steady=steady, note=note
     )

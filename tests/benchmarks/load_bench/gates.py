@@ -1,7 +1,5 @@
 """Target 9: how often a gate passes a service that is just on the bad side of its bound, and what looking early saves.
 
-Run: python -m tests.benchmarks.load_bench.gates [--quick]
-
 Each case draws runs from a known distribution and lets the real gates judge them at 99 % confidence. The bound is the
 true percentile less a hair (or the true share itself), so that every GO is a false one and the chance of it is largest.
 """
@@ -9,8 +7,6 @@ true percentile less a hair (or the true share itself), so that every GO is a fa
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -27,8 +23,10 @@ from scenarios.result import GateResult, GateVerdict
 from scenarios.stats import binomial, warmup
 from scenarios.summary import SummaryContext
 from scenarios.summary.columns import NONE, OUTCOMES, Columns, Floats
+from tests.benchmarks.load_bench.table import Row
 
 TARGET = 9
+TITLE = "gates: false GO, and what looking early saves"
 RUNS, QUICK_RUNS = 10_000, 400
 CONFIDENCE = 0.99
 ASKED = 0.01
@@ -138,30 +136,24 @@ def cases() -> tuple[Case, ...]:
     return tuple(found)
 
 
-def measure(quick: bool) -> list[dict[str, Any]]:
-    """One row for each case: how many of how many runs were a false GO, with the exact 99 % interval of that share."""
+def measure(quick: bool) -> list[Row]:
+    """One row for each case, the share of runs that were a false GO; then what sequential gates save."""
     runs = QUICK_RUNS if quick else RUNS
     with ProcessPoolExecutor() as pool:
         rows = list(pool.map(false_go, range(len(cases())), [runs] * len(cases())))
     return rows + _savings(max(100, runs // 20))
 
 
-def false_go(number: int, runs: int) -> dict[str, Any]:
+def false_go(number: int, runs: int) -> Row:
     """The row of one case. The same number draws the same runs."""
     case, rng = cases()[number], np.random.default_rng(number)
     count = sum(judged(case.gate, case.columns(rng)).verdict is GateVerdict.PASS for _ in range(runs))
     low, high = binomial.interval(count, runs, CONFIDENCE)
-    return {
-        "target": TARGET,
-        "what": f"false GO: {case.what}",
-        "asked": f"<= {ASKED:.0%}",
-        "measured": f"{count / runs:.2%} ({count} of {runs})",
-        "interval": f"{low:.2%} to {high:.2%}",
-        "met": count / runs <= ASKED,
-    }
+    note = f"{count} of {runs} runs, 99 % interval {low:.2%} to {high:.2%}"
+    return Row(TARGET, f"false GO: {case.what}", 100 * count / runs, "%", 100 * ASKED, note=note)
 
 
-def _savings(runs: int) -> list[dict[str, Any]]:
+def _savings(runs: int) -> list[Row]:
     """How many requests a sequential gate needs, beside those that a single look of the same confidence would."""
     rows = []
     for truth, verdict in ((0.98, GateVerdict.PASS), (0.965, GateVerdict.PASS), (0.90, GateVerdict.FAIL)):
@@ -169,17 +161,13 @@ def _savings(runs: int) -> list[dict[str, Any]]:
         gate = GateSpec("ok_rate", 0.95, None, CONFIDENCE, sequential=True)
         results = [judged(gate, _answers(truth, PLANNED)(rng)) for _ in range(runs)]
         used = np.array([one.n if one.verdict is verdict else PLANNED for one in results])
-        rows.append(
-            {
-                "target": TARGET,
-                "what": f"sequential: ok_rate min 0.95, truth {truth:g}, {PLANNED} planned",
-                "asked": "",
-                "measured": f"ends after {used.mean():.0f} on average ({1 - used.mean() / PLANNED:.0%} saved), "
-                f"p90 {np.quantile(used, 0.9):.0f}; a single look needs {_single_look(truth, 0.95)}",
-                "interval": f"{sum(one.verdict is verdict for one in results)} of {runs} settled",
-                "met": None,
-            }
+        settled = sum(one.verdict is verdict for one in results)
+        note = (
+            f"ends after {used.mean():.0f} on average, p90 {np.quantile(used, 0.9):.0f}; {settled} of {runs} settled; "
+            f"a single look needs {_single_look(truth, 0.95)}"
         )
+        what = f"requests saved by a sequential ok_rate min 0.95, truth {truth:g}, {PLANNED} planned"
+        rows.append(Row(TARGET, what, 100 * (1 - float(used.mean()) / PLANNED), "%", note=note))
     return rows
 
 
@@ -305,8 +293,3 @@ def _two_eras(before: float, after: float) -> Callable[[Rng], Columns]:
         return made(n, era_b=era_b, correct=correct)
 
     return columns
-
-
-if __name__ == "__main__":
-    for row in measure("--quick" in sys.argv):
-        print(json.dumps(row))
