@@ -91,3 +91,11 @@ def test_values_that_follow_each_other_are_worth_fewer() -> None:
     assert alike.inefficiency(follows) == pytest.approx(1.6 / 0.4, rel=0.15)
     assert alike.likeness(follows > 2.0, follows) >= 1 + 1.5 * 2.4
     assert alike.likeness(np.ones(9, dtype=np.bool_)) == 1.0
+
+
+def test_of_very_many_values_every_so_many_are_enough() -> None:
+    values = noise(9, 300_000)
+    values[:40_000] *= 3
+    found = warmup.find(values)
+    assert found.window == 30_000
+    assert abs(found.cut - 40_000) <= 3_000
