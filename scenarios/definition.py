@@ -72,15 +72,43 @@ class FaultSpec:
     params: tuple[tuple[str, str], ...] = ()
 
 
+class Over(StrEnum):
+    """Which requests a percentile is taken over."""
+
+    SERVED = "served"  # those that have such a time
+    PLANNED = "planned"  # all: one that was never answered is infinitely late
+
+
 @dataclass(frozen=True, slots=True)
 class GateSpec:
-    """A bound on one metric: `minimum` <= metric <= `maximum`, decided at `confidence`."""
+    """A bound on one metric: `minimum` <= metric <= `maximum`, decided at `confidence`.
+
+    sequential: decided by a test that may be looked at all the time, so that the run may end as soon as it has spoken.
+    """
 
     metric: str
     minimum: float | None = None
     maximum: float | None = None
     confidence: float = 0.95
     name: str = ""
+    sequential: bool = False
+    over: Over = Over.SERVED
+
+
+class WarmupRule(StrEnum):
+    """How the end of the warm-up is known."""
+
+    AUTO = "auto"  # found in what was measured
+    NONE = "none"
+    TIME = "time"  # given
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """Which part of a run its numbers speak of. `warmup_s`: seconds from the start, for the rule TIME."""
+
+    warmup: WarmupRule = WarmupRule.NONE
+    warmup_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +164,7 @@ class Scenario:
     engine: EngineSettings = field(default_factory=EngineSettings)
     faults: tuple[FaultSpec, ...] = ()
     gates: tuple[GateSpec, ...] = ()
+    window: WindowSpec = field(default_factory=WindowSpec)
     timeout_s: float = 30.0
     keep: Keep = field(default_factory=Keep)
     search: Search | None = None

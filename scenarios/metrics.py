@@ -23,6 +23,7 @@ class MetricKind(StrEnum):
 
     PERCENTILE = "percentile"  # order-statistic bound on a quantile of seconds
     RATE = "rate"  # exact binomial interval of a share, 0..1
+    DIFFERENCE = "difference"  # interval of the difference of two shares, -1..1
     VALUE = "value"  # one number, compared as it is
 
 
@@ -63,6 +64,7 @@ LATENCIES = {
     "e2e_s": "due to the last token",
     "shed_s": "due to the end of an answer that says 'not now' (429 or 503 with Retry-After)",
 }
+POOLED = frozenset({"itl_s"})  # many values of one request, which are not independent of each other
 
 
 def _percentiles() -> list[Metric]:
@@ -118,7 +120,7 @@ def _others() -> list[Metric]:
         Metric("drift.delay_s", value, "s", "alarm time minus the start of the turn", drift),
         Metric(
             "drift.accuracy_drop",
-            value,
+            MetricKind.DIFFERENCE,
             "share",
             "accuracy of era A minus accuracy of era B, 0..1",
             (Need.ORDINARY, Need.DRIFT),

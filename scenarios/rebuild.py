@@ -15,11 +15,13 @@ from scenarios.gates import InstrumentError, judge, samples_of
 from scenarios.journal import Answers, JournalReader
 from scenarios.observation import Outcome
 from scenarios.result import Capacity, ResultDocument
-from scenarios.summary import Columns, FiredFault, SummaryContext, stored_columns, summarise_columns
+from scenarios.steady import why_uneven
+from scenarios.summary import Columns, FiredFault, SummaryContext, measured_window, stored_columns, summarise_columns
 from scenarios.tick import Event, Tick
 from scenarios.verdict import conclude
 
 SCENARIO, INSTRUMENT, DRIFT, PROBES = "scenario", "instrument", "drift", "probes"  # keys in the journal's meta table
+SETTLED = "settled"  # of a run that its gates ended early: the first so many requests of the plan decided it
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
 
@@ -56,12 +58,16 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         engine_restarts=sum(event.kind == "engine.died" for event in events) if ours else None,
         ours=ours,
         capacity=_capacity(reader, scenario, columns),
+        even=not why_uneven(scenario.workload, scenario.arrivals, bool(scenario.faults)),
     )
     horizon_s = stopped_at(events, reader.last_tick()) if interrupted else None
-    error = InstrumentError.of(instrument, _lost_share(columns, horizon_s))
-    gates = judge(scenario.gates, samples_of(columns, context, error, interrupted))
+    settled = None if (text := reader.meta(SETTLED)) is None else int(text)
+    error = InstrumentError.of(instrument, _lost_share(columns, horizon_s, settled))
+    measured = measured_window(columns, scenario.window, settled, cut_off=interrupted)
+    samples = samples_of(columns, context, error, interrupted, measured, early=settled is not None)
+    gates = judge(scenario.gates, samples)
     verdict, why = conclude(gates, interrupted)
-    summary = summarise_columns(columns, context)
+    summary = summarise_columns(columns, context, measured)
     not_measured = summary.not_measured | _not_whole(columns, reader.answers())
     summary = msgspec.structs.replace(summary, not_measured=not_measured)
     return ResultDocument(verdict=verdict, why=why, run=run, summary=summary, gates=gates)
@@ -90,16 +96,17 @@ def fired_faults(events: Sequence[Event]) -> tuple[FiredFault, ...]:
     return tuple(fired)
 
 
-def _lost_share(columns: Columns, horizon_s: float | None) -> float:
+def _lost_share(columns: Columns, horizon_s: float | None, settled: int | None) -> float:
     """Requests that the harness owed and never sent or gave up, of those it owed.
 
     `horizon_s`: when the run was ended early, None for a whole one. What came due later was not owed, and what was cut
-    off there is no loss; in a whole run only a probe that hangs up on purpose is cancelled rightly.
+    off there is no loss; in a whole run only a probe that hangs up on purpose is cancelled rightly. `settled`: in a run
+    that its gates ended, the harness owed no more than the first so many.
     """
     lost = columns.is_outcome(Outcome.UNSENT)
     if horizon_s is None:
         lost |= columns.is_outcome(Outcome.CANCELLED) & ~columns.hangs_up
-        return float(lost.sum()) / max(1, len(lost))
+        return float(lost[:settled].sum()) / max(1, len(lost[:settled]))
     owed = columns.due_s < horizon_s
     return float((lost & owed).sum()) / max(1, int(owed.sum()))
 

@@ -132,6 +132,22 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     curve: tuple[CurvePoint, ...]  # by rate; of ramps only what lies below the capacity, because beyond it they lag
 
 
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a run that its numbers speak of: requests due from `start_s` to `end_s`, in seconds of the run.
+
+    rule: how the warm-up before it was found. excluded: requests due outside it; they count in the outcomes alone.
+    steady: whether service was alike all through it; None where that was not looked at. note: what was left out, and
+    why.
+    """
+
+    start_s: float
+    end_s: float
+    rule: str  # "auto", "none" or "time"
+    excluded: int = 0
+    steady: bool | None = None
+    note: str = ""
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers from observations, all by the definitions of DESIGN.md. Rates per second."""
 
@@ -156,6 +172,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     instrument: dict[str, float | int | str | None]
     not_measured: dict[str, str]  # metric -> why
     capacity: Capacity | None = None  # of a run that searched for it
+
+    window: Window = Window(start_s=0.0, end_s=0.0, rule="none")
 
 
 class ResultDocument(msgspec.Struct, frozen=True, kw_only=True):

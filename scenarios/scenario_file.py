@@ -92,6 +92,9 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
     if duration_s is not None and not 0.0 < duration_s <= LONGEST_S:
         fix = f"it must be more than 0 and at most {LONGEST_S:g} seconds"
         mistakes.append(Mistake("--duration", 0, f"{duration_s:g} s is out of range", fix))
+    if duration_s is not None and duration_s <= scenario.window.warmup_s:
+        what = f"{duration_s:g} s is no longer than the warm-up ({scenario.window.warmup_s:g} s)"
+        mistakes.append(Mistake("--duration", 0, what, "make it longer, or warmup in [window] shorter"))
     if mistakes:
         raise DefinitionErrors(tuple(mistakes))
     arrivals, faults = scenario.arrivals, scenario.faults

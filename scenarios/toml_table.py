@@ -151,6 +151,11 @@ class Table:
             return None
         return value
 
+    def one_of(self, key: str, words: Collection[str]) -> str | None:
+        """One of these words; None for anything else, which may be a value of another kind."""
+        value = self._data.get(key)
+        return value if isinstance(value, str) and value in words else None
+
     def number(
         self, key: str, *, required: str = "", low: float = -_INF, high: float = _INF, above: float = -_INF
     ) -> float | None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from scenarios.definition import GateSpec
 from scenarios.result import GateVerdict
+from scenarios.summary.columns import Floats
+
+BEYOND = "so many requests were never answered that the percentile lies beyond every time measured"
 
 
 def bound_text(gate: GateSpec) -> str:
@@ -34,3 +39,18 @@ def open_text(gate: GateSpec, more: int | None) -> str:
     """Why a gate is open; `more` requests would close it, and None when no number up to a million would."""
     text = f"the {gate.confidence * 100:g} % interval reaches across the bound"
     return text if more is not None else f"{text}, and no number up to a million more requests would settle it"
+
+
+def alike_text(n: int, worth: float) -> str:
+    """Why an interval is wider than `n` values would make it."""
+    return f"values that follow each other are alike: {n:,} weigh as {worth:,.0f} independent ones"
+
+
+def printable(end: float | None, values: Floats | None = None) -> float | None:
+    """One end of an interval as it can be written: infinity is no end. With `values` a lower end: at least the largest
+    that is finite.
+    """
+    if end is None or math.isfinite(end):
+        return end
+    finite = None if values is None else values[np.isfinite(values)]
+    return None if finite is None or not len(finite) else float(finite.max())

@@ -15,28 +15,38 @@ from scenarios.stats import order
 from scenarios.summary.columns import Floats
 from scenarios.summary.rates import Share, Shift
 
-_SINCE_STAMP = frozenset({"itl_s", "tpot_s"})  # the distance of two stamps: lateness of the send plays no part
+SINCE_STAMP = frozenset({"itl_s", "tpot_s"})  # the distance of two stamps: lateness of the send plays no part
 
 
 def quantile_doubt(
-    gate: GateSpec, verdict: GateVerdict, family: str, q: float, ordered: Floats, worth: int, samples: Samples
+    gate: GateSpec,
+    verdict: GateVerdict,
+    family: str,
+    q: float,
+    ordered: Floats,
+    count: int,
+    worth: int,
+    samples: Samples,
 ) -> str:
-    """Why the verdict on the q-quantile of these sorted values cannot be trusted; empty when it can."""
+    """Why the verdict on the q-quantile of these sorted values cannot be trusted; empty when it can.
+
+    `count` of them met the instrument each by itself; as witnesses of the quantile they are worth `worth`.
+    """
     low, high = order.bounds(ordered, q, gate.confidence, worth)
     steps = 1
     if family == "tpot_s":
         counted = samples.columns.tokens[~np.isnan(samples.columns.latency_s["tpot_s"])]
         steps = max(1, int(np.median(counted)) - 1)
-    from_due = family not in _SINCE_STAMP
+    from_due = family not in SINCE_STAMP
     least, most = -math.inf, math.inf
-    for doubt in samples.instrument.doubts(worth, 1 if from_due else 2, from_due):
+    for doubt in samples.instrument.doubts(count, 1 if from_due else 2, from_due):
         off_s = doubt.shift.late_s if from_due else doubt.shift.stamp_s / steps
         lower = order.bounds(ordered, q - doubt.share, gate.confidence, worth)[0] if doubt.share < q else None
         upper = order.bounds(ordered, q + doubt.share, gate.confidence, worth)[1] if q + doubt.share < 1.0 else None
         least = max(least, -math.inf if lower is None else lower * (1.0 - doubt.shift.stretch) - off_s)
         most = min(most, math.inf if upper is None else upper * (1.0 + doubt.shift.stretch) + off_s)
     if verdict is GateVerdict.INCONCLUSIVE:
-        if low is None or high is None or (low - least) + (most - high) <= high - low:
+        if low is None or high is None or math.isinf(high) or (low - least) + (most - high) <= high - low:
             return ""
         return f"what keeps it open is the harness's own error, not the number of requests: {_span(least, most)}"
     if side(gate, least, most) is verdict:

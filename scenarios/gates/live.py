@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from scenarios.definition import GateSpec
 from scenarios.gates.bound import bound_text, side
@@ -25,12 +26,14 @@ def so_far(
     sketches: Mapping[str, LogSketch],
     counts: Mapping[str, tuple[int, int]],
     values: Mapping[str, float | None],
+    sequential: Mapping[str, GateVerdict] = MappingProxyType({}),
 ) -> tuple[GateSample, ...]:
     """One sample for each gate. `sketches` by latency ("ttft_s"), `counts` (hits, n) by rate metric, `values` by name.
 
-    A metric that is not given is open. A rate counts finished requests only; a value is open until it is known.
+    A metric that is not given is open. A rate counts finished requests only; a value is open until it is known. A
+    sequential gate stands where `sequential` says, by its name: there the state is no view but the decision itself.
     """
-    return tuple(_so_far(gate, sketches, counts, values) for gate in gates)
+    return tuple(_so_far(gate, sketches, counts, values, sequential) for gate in gates)
 
 
 def _so_far(
@@ -38,6 +41,7 @@ def _so_far(
     sketches: Mapping[str, LogSketch],
     counts: Mapping[str, tuple[int, int]],
     values: Mapping[str, float | None],
+    sequential: Mapping[str, GateVerdict],
 ) -> GateSample:
     metric = METRICS[gate.metric]
     measured: float | None = None
@@ -52,9 +56,11 @@ def _so_far(
             hits, n = counts.get(gate.metric, (0, 0))
             measured = hits / n if n else None
             verdict = rate_side(gate, hits, n)
-        case MetricKind.VALUE:
+        case MetricKind.VALUE | MetricKind.DIFFERENCE:
             measured = values.get(gate.metric)
             verdict = GateVerdict.INCONCLUSIVE if measured is None else side(gate, measured, measured)
+    if gate.sequential:
+        verdict = sequential.get(gate.name or gate.metric, GateVerdict.INCONCLUSIVE)
     return GateSample(
         name=gate.name or gate.metric,
         metric=gate.metric,

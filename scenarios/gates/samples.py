@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scenarios.definition import GateSpec, Over
 from scenarios.gates.instrument import InstrumentError
+from scenarios.metrics import METRICS
 from scenarios.observation import Outcome
 from scenarios.result import Recovery
 from scenarios.summary.columns import Columns, Floats
 from scenarios.summary.context import SummaryContext
+from scenarios.summary.rates import Share, Shift, share
 from scenarios.summary.summarise import recovery_of
+from scenarios.summary.window import Measured, or_never
+
+DEPENDS_ON_TIMES = frozenset({"goodput"})  # of the shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +35,47 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """`interrupted`: requests that were never sent, or cut off by the stop, then count in no rate."""
+    """columns: of the requests in the measured window; `whole`: of all.
+
+    interrupted: requests that were never sent, or cut off by the stop, then count in no rate. early: the gates ended
+    the run before its plan did.
+    """
 
     columns: Columns
+    whole: Columns
     context: SummaryContext
     recovery: tuple[Recovery, ...] = ()
     instrument: InstrumentError = field(default_factory=InstrumentError)
     interrupted: bool = False
+    early: bool = False
 
-    def latencies(self, family: str) -> tuple[Floats, npt.NDArray[Any]]:
-        """The values of a latency and the row of each."""
+    def share(self, metric: str, shift: Shift) -> Share:
+        """The rows behind a rate. Raises KeyError for a name that is none."""
+        found = share(self.columns, self.context.slo, metric, shift)
+        if not self.interrupted:
+            return found
+        counts = ~self.columns.is_outcome(Outcome.UNSENT, Outcome.CANCELLED)
+        return Share(found.hit & counts, found.over & counts)
+
+    def latencies(self, family: str, over: Over) -> tuple[Floats, npt.NDArray[Any]]:
+        """The values of a latency and the row of each; with PLANNED infinite where there never was one."""
         if family == "itl_s":
             return self.columns.gap_s, self.columns.gap_row
-        values = self.columns.latency_s[family]
+        values = self.columns.latency_s[family] if over is Over.SERVED else or_never(self.columns, family)
         rows = np.flatnonzero(~np.isnan(values))
         return values[rows], rows
+
+    def trials(self, gate: GateSpec, shift: Shift) -> tuple[Floats, npt.NDArray[Any]]:
+        """Each request that counts for a gate, in the plan's order: seconds, or 1.0 and 0.0 of a share; and its row."""
+        metric = METRICS[gate.metric]
+        if metric.quantile is None:
+            found = self.share(gate.metric, shift)
+            rows = np.flatnonzero(found.over)
+            return found.hit[rows].astype(np.float64), rows
+        values, rows = self.latencies(metric.family, gate.over)
+        if metric.family == "tpot_s":
+            return shift.of(values, shift.stamp_s / np.maximum(self.columns.tokens[rows] - 1, 1)), rows
+        return shift.of(values, shift.late_s), rows
 
     def value(self, metric: str) -> Value:
         """A metric that is one number. Raises KeyError for a name that is none."""
@@ -67,8 +99,8 @@ class Samples:
         known = max((one.recovered_s for one in self.recovery if one.recovered_s is not None), default=0.0)
         if not never:
             return Value(known, n=len(self.recovery))
-        sent = ~self.columns.odd & ~self.columns.is_outcome(Outcome.UNSENT)
-        watched_to_s = float(self.columns.due_s[sent].max(initial=0.0))
+        sent = ~self.whole.odd & ~self.whole.is_outcome(Outcome.UNSENT)
+        watched_to_s = float(self.whole.due_s[sent].max(initial=0.0))
         first = min(never, key=lambda one: one.at_s)
         at_least = max(known, watched_to_s - first.at_s)
         why = f"after {first.cause} at {first.at_s:g} s service did not come back inside the SLO in the rest of the run"
@@ -99,6 +131,16 @@ def samples_of(
     context: SummaryContext,
     instrument: InstrumentError | None = None,
     interrupted: bool = False,
+    measured: Measured | None = None,
+    early: bool = False,
 ) -> Samples:
-    """Samples of a run from the columns that its summary was made of."""
-    return Samples(columns, context, recovery_of(columns, context), instrument or InstrumentError(), interrupted)
+    """Samples of a run from the columns that its summary was made of; all of its requests where no window is given."""
+    return Samples(
+        columns=columns if measured is None else measured.columns,
+        whole=columns,
+        context=context,
+        recovery=recovery_of(columns, context),
+        instrument=instrument or InstrumentError(),
+        interrupted=interrupted,
+        early=early,
+    )

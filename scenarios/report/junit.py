@@ -34,6 +34,7 @@ def render_junit(material: Material) -> str:
         ("plan_hash", run.plan_hash),
         ("target", run.target),
         ("model", run.model),
+        ("window", ", ".join(words.window(document.summary))),
         ("incomplete", material.incomplete),
     ):
         if value:

@@ -91,6 +91,7 @@ def _numbers(material: Material) -> Iterator[str]:
         ("outcomes", outcomes),
         ("goodput", f"{share(summary.goodput)} {words.goodput_of(summary)}"),
         ("throughput", f"{_joined(words.throughputs(summary))} (tokens by {_safe(summary.tokens_from)})"),
+        ("window", _joined(words.window(summary))),
         ("recovery", _joined(words.recoveries(summary))),
         ("accuracy", _joined(words.accuracies(summary))),
         ("drift", _joined(words.listed(summary.drift))),

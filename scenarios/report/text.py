@@ -98,6 +98,7 @@ def _numbers(document: ResultDocument, width: int) -> Iterator[str]:
     yield from field(
         "Throughput", [*words.throughputs(summary), f"tokens by {one_line(summary.tokens_from, 20)}"], width
     )
+    yield from field("Window", words.window(summary), width)
     yield from field("Recovery", words.recoveries(summary), width)
     yield from field("Accuracy", words.accuracies(summary), width)
     yield from field("Drift", words.listed(summary.drift if summary.drift.get("evaluations") else {}), width)

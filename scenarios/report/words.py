@@ -187,6 +187,17 @@ def odd(summary: Summary) -> list[str]:
     return listed(summary.odd) if summary.odd.get("probes") else []
 
 
+def window(summary: Summary) -> list[str]:
+    """From when to when the numbers speak, and what was left out of them; empty for a run in which nothing was sent."""
+    window = summary.window
+    if window.end_s <= window.start_s:
+        return []
+    parts = [f"{seconds(window.start_s)} to {seconds(window.end_s)}"]
+    if window.excluded:
+        parts.append(f"{summary.planned - window.excluded:,} of {summary.planned:,} requests due in it")
+    return [*parts, one_line(window.note)] if window.note else parts
+
+
 def event(event: Event) -> str:
     """What happened, on one line; engine and phase events say it in their text, the others need their kind as well."""
     kind, text = one_line(event.kind, 40), one_line(event.text, 160)
@@ -197,4 +208,5 @@ def event(event: Event) -> str:
 
 def goodput_of(summary: Summary) -> str:
     """What the goodput is a share of: odd probes are set aside."""
-    return "of all planned" if not summary.odd.get("probes") else "of the planned ones that are no odd probes"
+    planned = "of all planned" if not summary.odd.get("probes") else "of the planned ones that are no odd probes"
+    return f"{planned} in the window" if summary.window.excluded else planned

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from scenarios.drift import DriftMonitor
+from scenarios.gates import Early, EarlyEnd
 from scenarios.journal import JournalWriter
 from scenarios.observation import Observation, Outcome
 from scenarios.request import PlannedRequest
@@ -17,11 +18,21 @@ _AT_ONCE = 64  # observations between two turns of the loop: 5 ms of work
 
 
 class Intake:
-    """Judges each observation against its request, once, before the journal may let go of the answer's text."""
+    """Judges each observation against its request, once, before the journal may let go of the answer's text.
+
+    decided: what `early` found, once it has found something. Made inside a running loop.
+    """
 
     def __init__(
-        self, journal: JournalWriter, live: LiveRun, drift: DriftMonitor, request: Callable[[int], PlannedRequest]
+        self,
+        journal: JournalWriter,
+        live: LiveRun,
+        drift: DriftMonitor,
+        request: Callable[[int], PlannedRequest],
+        early: EarlyEnd | None = None,
     ) -> None:
+        self.decided: asyncio.Future[Early] = asyncio.get_running_loop().create_future()
+        self._early = early
         self._journal = journal
         self._live = live
         self._drift = drift
@@ -31,6 +42,8 @@ class Intake:
         """Take in a batch, with a turn of the loop now and then: ticks must not wait for it."""
         for at in range(0, len(observations), _AT_ONCE):
             self._take(observations[at : at + _AT_ONCE])
+            if self._early and self._early.found and not self.decided.done():
+                self.decided.set_result(self._early.found)
             await asyncio.sleep(0)
 
     def _take(self, observations: Sequence[Observation]) -> None:
@@ -42,6 +55,8 @@ class Intake:
             if findings:
                 self._journal.add_findings(findings)
             self._live.fold(request, observation, judged, findings)
+            if self._early:
+                self._early.add(request, observation, judged, findings)
             if observation.outcome is not Outcome.UNSENT:
                 self._drift.add(observation.end_ns / NS, request, judged.correct)
         self._journal.add_judged(judgements)

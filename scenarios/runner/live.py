@@ -20,6 +20,7 @@ from scenarios.stats.ring import SketchRing
 from scenarios.stats.sketch import LogSketch
 from scenarios.summary.columns import OUTCOMES, Columns
 from scenarios.summary.rates import share
+from scenarios.summary.single import inside, latencies_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -126,7 +127,7 @@ class LiveRun:
         if request.profile == ODD_PROFILE:
             self._count("odd.correct", judged.correct is True)
             return
-        latencies = _latencies(observation)
+        latencies = latencies_of(observation)
         for name, value_s in latencies.items():
             self._values[name].append(value_s)
         if observation.first_ns is not None:
@@ -164,7 +165,7 @@ class LiveRun:
         self, request: PlannedRequest, observation: Observation, judged: Judged, latencies: Mapping[str, float]
     ) -> None:
         outcome = observation.outcome
-        self._count("goodput", outcome is Outcome.OK and _inside(self.slo, latencies))
+        self._count("goodput", outcome is Outcome.OK and inside(self.slo, latencies))
         self._count("ok_rate", outcome is Outcome.OK)
         self._count("shed_rate", outcome is Outcome.SHED)
         self._count("error_rate", outcome not in _NO_ERROR)
@@ -178,31 +179,3 @@ def _poured(recent: dict[int, list[float]], ring: SketchRing) -> SketchRing:
         ring.add_many(second, recent[second])
     recent.clear()
     return ring
-
-
-def _latencies(observation: Observation) -> dict[str, float]:
-    """The latencies from due that this request has, seconds."""
-    due, first, last = observation.due_ns, observation.first_ns, observation.last_ns
-    found: dict[str, float] = {}
-    if first is not None:
-        found["ttft_s"] = (first - due) / NS
-    if observation.answer_ns is not None:
-        found["ttfa_s"] = (observation.answer_ns - due) / NS
-    if observation.outcome is Outcome.OK:
-        found["e2e_s"] = ((observation.end_ns if last is None else last) - due) / NS
-    if observation.outcome is Outcome.SHED:
-        found["shed_s"] = (observation.end_ns - due) / NS
-    tokens = observation.completion_tokens or 0
-    if first is not None and last is not None and tokens >= 2 and last > first:
-        found["tpot_s"] = (last - first) / NS / (tokens - 1)
-    return found
-
-
-def _inside(slo: Slo, latencies: Mapping[str, float]) -> bool:
-    """Whether an ok request met every bound; what it does not have is not held against it, save the first token."""
-    first = latencies.get("ttft_s", latencies["e2e_s"])
-    return (
-        (slo.ttft_s is None or first <= slo.ttft_s)
-        and (slo.e2e_s is None or latencies["e2e_s"] <= slo.e2e_s)
-        and (slo.tpot_s is None or latencies.get("tpot_s", 0.0) <= slo.tpot_s)
-    )

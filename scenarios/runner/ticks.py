@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from scenarios.definition import Scenario
 from scenarios.drift import DriftMonitor
 from scenarios.gates import so_far
+from scenarios.result import GateVerdict
 from scenarios.runner.fault_board import FaultBoard
 from scenarios.runner.instrument import InstrumentWatch
 from scenarios.runner.live import LiveRun
@@ -23,8 +26,9 @@ def draw_tick(
     telemetry: Telemetry,
     instrument: InstrumentWatch,
     faults: FaultBoard,
+    sequential: Mapping[str, GateVerdict],
 ) -> Tick:
-    """The run at `t_s` seconds after its start; `phase` as in Tick.state."""
+    """The run at `t_s` seconds after its start; `phase` as in Tick.state, `sequential` the standing of such gates."""
     due_rate, done_rate, token_rate = live.rates(t_s)
     drift_sample = drift.sample()
     values: dict[str, float | None] = {
@@ -57,7 +61,7 @@ def draw_tick(
         findings=dict(live.findings),
         drift=drift_sample,
         faults=faults.active,
-        gates=so_far(scenario.gates, live.sketches, live.counts(scenario.gates), values),
+        gates=so_far(scenario.gates, live.sketches, live.counts(scenario.gates), values, sequential),
         instrument=instrument.sample(TICK_S),
         stage=live.stage,
     )

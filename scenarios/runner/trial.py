@@ -18,10 +18,11 @@ from engine.telemetry import describe_machine
 from scenarios.definition import FaultSpec, Scenario
 from scenarios.drift import DriftMonitor
 from scenarios.errors import JournalError
+from scenarios.gates import EarlyEnd
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.plan import Plan, make_plan
-from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, RESUMED, SCENARIO, Facts, rebuild, worst_of
+from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, RESUMED, SCENARIO, SETTLED, Facts, rebuild, worst_of
 from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
@@ -76,7 +77,7 @@ async def _one_plan(trial: Trial) -> ResultDocument:
     await trial.write_plan(leg)
     await trial.measure_noise(plan)
     with trial.requests(plan) as request:
-        await trial.send(leg, request, options.scenario.faults)
+        await trial.send(leg, request, options.scenario.faults, EarlyEnd(options.scenario))
     return trial.judge()
 
 
@@ -122,6 +123,7 @@ class Trial:
         self._on_event = on_event
         self._stop = stop
         self._phase = "preparing"
+        self._early: EarlyEnd | None = None
         self._faults = FaultBoard(self.target, lambda: self.clock.now_s, self.emit)
 
     async def run(self, story: Callable[[Trial], Coroutine[Any, Any, T]]) -> T:
@@ -200,15 +202,18 @@ class Trial:
         text = f"after {resumed.gap_s:.0f} s; {resumed.left:,} requests are left, {resumed.lost:,} were lost"
         self.emit(RESUMED, text, at_s=resumed.at_s)
 
-    async def send(self, leg: Leg, request: Request, faults: Sequence[FaultSpec] = ()) -> None:
-        """Send what was written, take in what comes of it, and stop where the operator says so.
+    async def send(
+        self, leg: Leg, request: Request, faults: Sequence[FaultSpec] = (), early: EarlyEnd | None = None
+    ) -> None:
+        """Send what was written, take in what comes of it, and stop where the operator or `early` says so.
 
         `request` gives each by the journal's index. Raises TargetError, or HarnessError where the load workers cannot
         be started.
         """
         options = self.options
         key = os.environ.get(options.api_key_env or "", "")
-        intake = Intake(self.journal, self.live, self.drift, request)
+        self._early = early
+        intake = Intake(self.journal, self.live, self.drift, request, early)
         pool = LoadPool(leg.plan, self.target.base_url, {"": key}, options.workers, road=self.target.road)
         try:
             await pool.prepare()
@@ -217,7 +222,12 @@ class Trial:
             self._phase = "running"
             text = f"{len(leg.plan):,} requests, plan {self.info.plan_hash[:16]}"
             self.emit("phase.run", text, at_s=float(leg.plan.due_ns[0]) / NS)
-            await _beside(self._receive(pool, leg, intake), self._faults.follow(faults), self._obey_stop(pool))
+            await _beside(
+                self._receive(pool, leg, intake),
+                self._faults.follow(faults),
+                self._obey_stop(pool),
+                self._obey_gates(pool, intake),
+            )
         finally:
             self.clock.hold()
             await pool.close()
@@ -233,6 +243,15 @@ class Trial:
         await self._stop.wait()
         self.emit("operator.stop", f"stopped by the operator; what is in flight gets {STOP_GRACE_S:g} s")
         self.save_info(state="interrupted")
+        await pool.stop(STOP_GRACE_S)
+
+    async def _obey_gates(self, pool: LoadPool, intake: Intake) -> None:
+        """End the run once its gates have decided it, if there is anything left to send."""
+        found, totals = await intake.decided, pool.totals
+        if self._stop.is_set() or totals.sent >= totals.planned:
+            return
+        self.journal.set_meta(SETTLED, str(found.settled))
+        self.emit("gates.decided", f"{found.why}; the rest of the plan is not sent")
         await pool.stop(STOP_GRACE_S)
 
     def judge(self) -> ResultDocument:
@@ -290,7 +309,15 @@ class Trial:
         if self._phase == "running" and now_s > scenario.arrivals.duration_s:
             self._phase = "draining"
         tick = draw_tick(
-            now_s, self._phase, scenario, self.live, self.drift, self.telemetry, self.instrument, self._faults
+            now_s,
+            self._phase,
+            scenario,
+            self.live,
+            self.drift,
+            self.telemetry,
+            self.instrument,
+            self._faults,
+            self._early.verdicts() if self._early else {},
         )
         self.journal.add_tick(tick)
         self.journal.set_meta(ALIVE_AT, str(time.time()))

@@ -37,6 +37,19 @@ def interval(hits: float, n: float, confidence: float) -> tuple[float, float]:
     return lower(hits, n, one_sided), upper(hits, n, one_sided)
 
 
+def difference(hits_a: float, n_a: float, hits_b: float, n_b: float, confidence: float) -> tuple[float, float]:
+    """An interval of rate A - rate B, -1..1, from the intervals of each by "square and add".
+
+    Source: Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine
+    17 (1998), method 10, with exact limits in place of Wilson's: never narrower. (-1.0, 1.0) where either n is 0.
+    """
+    if n_a <= 0 or n_b <= 0:
+        return -1.0, 1.0
+    (low_a, high_a), (low_b, high_b) = interval(hits_a, n_a, confidence), interval(hits_b, n_b, confidence)
+    a, b = hits_a / n_a, hits_b / n_b
+    return a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
+
+
 def at_most(hits: int, n: int, rate: float) -> float:
     """P(X <= hits) for X ~ Binomial(n, rate)."""
     if hits < 0:

@@ -8,8 +8,10 @@ on the bound or as good as on it), or there is nothing yet to go by.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from scenarios.stats import binomial
+from scenarios.stats.anytime import RateTest
 
 MOST = 1_000_000
 
@@ -28,18 +30,19 @@ def more_for_rate(
             return True
         return (minimum is None or low >= minimum) and (maximum is None or high <= maximum)
 
-    if settled(n):
-        return 0
-    if not settled(n + MOST):
+    return _fewest(lambda more: settled(n + more))
+
+
+def more_for_test(test: RateTest, hits: float, n: float) -> int | None:
+    """How many more samples until a test that may be looked at all the time speaks, on whichever side the rate is."""
+    if n <= 0:
         return None
-    short, enough = 0, MOST
-    while enough - short > 1:
-        middle = (short + enough) // 2
-        if settled(n + middle):
-            enough = middle
-        else:
-            short = middle
-    return enough
+    return _fewest(lambda more: test.side(hits / n * (n + more), n + more) != 0)
+
+
+def more_for_difference(settled: Callable[[float], bool], n: int) -> int | None:
+    """How many more requests until `settled`, told how many times as many samples there are as the `n` now."""
+    return None if n <= 0 else _fewest(lambda more: settled((n + more) / n))
 
 
 def more_for_quantile(
@@ -62,3 +65,19 @@ def in_requests(more: int | None, samples: float, requests: int) -> int | None:
         return None
     needed = math.ceil(more * requests / samples)
     return needed if needed <= MOST else None
+
+
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    """The smallest number up to `MOST` that is enough; from there on all are."""
+    if enough(0):
+        return 0
+    if not enough(MOST):
+        return None
+    short, plenty = 0, MOST
+    while plenty - short > 1:
+        middle = (short + plenty) // 2
+        if enough(middle):
+            plenty = middle
+        else:
+            short = middle
+    return plenty

@@ -46,8 +46,8 @@ def ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]:
     tail = (1.0 - confidence) / 2.0
     if n <= 0:
         return None, None
-    few = _largest(n, lambda hits: binomial.at_most(hits, n, q) <= tail)
-    enough = _largest(n, lambda hits: binomial.at_most(hits, n, q) < 1.0 - tail)
+    few = largest(n, lambda hits: binomial.at_most(hits, n, q) <= tail)
+    enough = largest(n, lambda hits: binomial.at_most(hits, n, q) < 1.0 - tail)
     low = few + 1 if few >= 0 else None
     high = enough + 2 if enough + 2 <= n else None
     return low, high
@@ -88,7 +88,7 @@ def effective_size(values: Floats, groups: npt.NDArray[Any], q: float, at: float
     return max(1, int(n / effect))
 
 
-def _largest(n: int, holds: Callable[[int], bool]) -> int:
+def largest(n: int, holds: Callable[[int], bool]) -> int:
     """The largest hits in -1..n for which `holds`, a predicate that is true up to some point."""
     low, high = -1, n
     while low < high:

@@ -24,6 +24,7 @@ class SummaryContext:
 
     instrument: the harness's own error, copied into the summary. drift: the final facts of DriftMonitor, empty without
     drift. engine_restarts: None where the target is not ours. ours: the target is the embedded engine.
+    even: nothing changes in mid-run by plan, so that requests which follow each other and are alike say less.
     """
 
     slo: Slo
@@ -34,6 +35,7 @@ class SummaryContext:
     engine_restarts: int | None = None
     ours: bool = True
     capacity: Capacity | None = None
+    even: bool = False
 
     def fired(self) -> tuple[FiredFault, ...]:
         """The faults with names to their parts."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scenarios.definition import ArrivalKind
+from scenarios.definition import ArrivalKind, WindowSpec
 from scenarios.errors import MiscountError
 from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.recovery import Disturbance, recoveries
@@ -16,6 +16,7 @@ from scenarios.stats.order import Floats, quantile
 from scenarios.summary.columns import OUTCOMES, Columns, Mask, columns_of
 from scenarios.summary.context import SummaryContext
 from scenarios.summary.rates import good, share
+from scenarios.summary.window import Measured, measured_window
 
 
 def summarise(
@@ -32,20 +33,21 @@ def summarise(
     return summarise_columns(columns_of(requests, observations, judged, findings), context)
 
 
-def summarise_columns(columns: Columns, context: SummaryContext) -> Summary:
+def summarise_columns(whole: Columns, context: SummaryContext, measured: Measured | None = None) -> Summary:
     """The same from columns that were read before, so that gates and summary share one reading.
 
-    Goodput is the share of all planned requests but the odd probes, which `odd` judges. Percentiles are nearest-rank
-    (stats.order). The window runs from the first due time to the last end among the requests that were sent.
-    Throughput counts the tokens and requests that ended ok.
+    Outcomes, findings and recovery are of the whole run, all else of the requests due in the measured window (default:
+    from the first to the last due time). Goodput is the share of the planned ones but the odd probes, which `odd`
+    judges. Percentiles are nearest-rank (stats.order). Throughput counts the tokens and requests that ended ok inside
+    the window, whenever they were due.
     """
-    counts = np.bincount(columns.outcome, minlength=len(OUTCOMES))
+    measured = measured or measured_window(whole, WindowSpec(), cut_off=False)
+    columns = measured.columns
+    counts = np.bincount(whole.outcome, minlength=len(OUTCOMES))
     outcomes = {outcome.value: int(count) for outcome, count in zip(OUTCOMES, counts, strict=True)}
-    if sum(outcomes.values()) != len(columns.index):
-        raise MiscountError(
-            f"{sum(outcomes.values())} outcomes for {len(columns.index)} requests; a bug of the harness"
-        )
-    window_s = window_of(columns)
+    if sum(outcomes.values()) != len(whole.index):
+        raise MiscountError(f"{sum(outcomes.values())} outcomes for {len(whole.index)} requests; a bug of the harness")
+    window_s = measured.length_s
     goodput = share(columns, context.slo, "goodput")
     done = columns.is_outcome(Outcome.OK)
     with_usage = done & (columns.tokens >= 0)
@@ -53,15 +55,17 @@ def summarise_columns(columns: Columns, context: SummaryContext) -> Summary:
     latency = {name: latency_of(columns, name) for name in ("ttft_s", "ttfa_s", "tpot_s", "e2e_s", "shed_s")}
     judged_by = ~columns.odd if (done & ~columns.odd).any() else np.ones_like(done)  # probes may not ask for usage
     tokens_from = _tokens_from(done & judged_by, with_usage & judged_by)
-    tokens = int(columns.tokens[with_usage].sum()) if with_usage.any() else None
+    ended = whole.is_outcome(Outcome.OK) & (whole.end_s >= measured.window.start_s)
+    ended &= whole.end_s <= measured.window.end_s
+    tokens = int(whole.tokens[ended & (whole.tokens >= 0)].sum()) if with_usage.any() else None
     return Summary(
-        planned=len(columns.index),
+        planned=len(whole.index),
         outcomes=outcomes,
         window_s=window_s,
         goodput=goodput.rate,
         goodput_rate=_per_second(goodput.hits, window_s),
         throughput={
-            "requests_per_s": _per_second(int(done.sum()), window_s),
+            "requests_per_s": _per_second(int(ended.sum()), window_s),
             "tokens_per_s": _per_second(tokens, window_s),
         },
         tokens_from=tokens_from,
@@ -72,21 +76,15 @@ def summarise_columns(columns: Columns, context: SummaryContext) -> Summary:
         e2e_s=latency["e2e_s"],
         shed_s=latency["shed_s"],
         accuracy=_accuracy(columns),
-        findings=dict(columns.findings),
+        findings=dict(whole.findings),
         drift=dict(context.drift),
         odd={"probes": probes.n, "correct": probes.hits, "wrong": probes.n - probes.hits},
-        recovery=recovery_of(columns, context),
+        recovery=recovery_of(whole, context),
         instrument=dict(context.instrument),
         not_measured=_not_measured(columns, context, tokens_from),
         capacity=context.capacity,
+        window=measured.window,
     )
-
-
-def window_of(columns: Columns) -> float:
-    """Seconds from the first due time to the last end among the requests that were sent; 0.0 when none was."""
-    if not columns.sent.any():
-        return 0.0
-    return max(0.0, float(columns.end_s[columns.sent].max() - columns.due_s[columns.sent].min()))
 
 
 def latency_of(columns: Columns, name: str) -> Latency:

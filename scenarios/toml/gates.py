@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from scenarios.definition import Arrivals, GateSpec, Workload
+from scenarios.definition import Arrivals, GateSpec, Over, Workload
 from scenarios.metrics import METRICS, Metric, MetricKind, missing_needs
+from scenarios.steady import why_not_sequential, why_uneven
 from scenarios.toml.keys import GATE_KEYS, HOMES
 from scenarios.toml_table import Table
 
+FROM_DUE = frozenset({"ttft_s", "ttfa_s", "e2e_s"})  # what every request that is served has
 SUREST = 0.999999  # the highest confidence that can be asked for
 
 
 def read_gates(top: Table, workload: Workload | None, arrivals: Arrivals | None) -> tuple[GateSpec, ...]:
+    uneven = why_uneven(workload, arrivals, "faults" in top)
     seen: dict[tuple[str, str], int] = {}
     gates = []
     for table in top.tables("gates"):
@@ -28,14 +31,35 @@ def read_gates(top: Table, workload: Workload | None, arrivals: Arrivals | None)
             continue
         for need in missing_needs(metric, workload, arrivals, "faults" in top, "search" in top):
             table.refuse("metric", f"this scenario cannot measure {metric.name}", f"it needs {need.value}")
+        sequential, over = _sequential(table, metric, uneven), _over(table, metric)
+        what_of = metric.name if over is Over.SERVED else f"{metric.name} of all planned"
         for side in ("min", "max"):
-            if side in table and (metric.name, side) in seen:
-                what = f"duplicate gate: {metric.name} has a {side} already (line {seen[metric.name, side]})"
+            if side in table and (what_of, side) in seen:
+                what = f"duplicate gate: {what_of} has a {side} already (line {seen[what_of, side]})"
                 table.refuse(side, what, "keep one of them")
             elif side in table:
-                seen[metric.name, side] = table.line
-        gates.append(GateSpec(metric.name, low, high, confidence or 0.95, name or metric.name))
+                seen[what_of, side] = table.line
+        gates.append(GateSpec(metric.name, low, high, confidence or 0.95, name or what_of, sequential, over))
     return tuple(gates)
+
+
+def _sequential(table: Table, metric: Metric, uneven: str) -> bool:
+    if not table.flag("sequential"):
+        return False
+    if why := why_not_sequential(metric.name):
+        table.refuse("sequential", f"{metric.name} cannot be decided while the run goes on: {why}", "remove sequential")
+    elif uneven:
+        what = f"a run that may end early must be alike all along, and {uneven}"
+        table.refuse("sequential", what, "remove sequential, or make the run steady")
+    return True
+
+
+def _over(table: Table, metric: Metric) -> Over:
+    word = table.word("over", tuple(Over), "set of requests")
+    if word == Over.PLANNED and metric.family not in FROM_DUE:
+        what = f"{metric.name} is not something that every planned request should have"
+        table.refuse("over", what, f"remove over; it is for {', '.join(sorted(FROM_DUE))}")
+    return Over(word or Over.SERVED)
 
 
 def _bound(table: Table, key: str, metric: Metric | None) -> float | None:

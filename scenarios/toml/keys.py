@@ -14,7 +14,7 @@ LONGEST_S = 7 * 86400.0
 FASTEST = 100_000.0  # requests per second
 
 TOP_KEYS = (
-    "name", "about", "timeout", "workload", "arrivals", "slo", "search", "engine", "faults", "gates", "keep",
+    "name", "about", "timeout", "workload", "arrivals", "slo", "search", "engine", "faults", "gates", "window", "keep",
 )  # fmt: skip
 WORKLOAD_KEYS = ("profile", "mix", "drift", "safety_share")
 DRIFT_KEYS = ("start", "end")
@@ -22,7 +22,8 @@ SLO_KEYS = ("ttft_s", "tpot_s", "e2e_s")
 SEARCH_KEYS = ("share", "confidence", "precision", "probes", "probe", "low", "high")
 ENGINE_KEYS = ("slots", "ctx", "queue_limit", "threads")
 KEEP_KEYS = ("answers", "prompts")
-GATE_KEYS = ("metric", "max", "min", "confidence", "name")
+GATE_KEYS = ("metric", "max", "min", "confidence", "name", "sequential", "over")
+WINDOW_KEYS = ("warmup",)
 # kind -> its keys, each with an example; an empty example: the key may be left out
 ARRIVAL_KEYS: Mapping[ArrivalKind, Mapping[str, str]] = MappingProxyType(
     {
@@ -50,7 +51,8 @@ HOMES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(SEARCH_KEYS, "[search]"),
         **dict.fromkeys(ENGINE_KEYS, "[engine]"),
         **dict.fromkeys(KEEP_KEYS, "[keep]"),
-        **dict.fromkeys(("metric", "max", "min", "confidence"), "[[gates]]"),
+        **dict.fromkeys(("metric", "max", "min", "confidence", "sequential", "over"), "[[gates]]"),
+        **dict.fromkeys(WINDOW_KEYS, "[window]"),
         **dict.fromkeys(("at", "part"), "[[faults]]"),
     }
 )

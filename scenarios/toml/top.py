@@ -13,6 +13,7 @@ from scenarios.toml.keep import read_keep
 from scenarios.toml.keys import HOMES, TOP_KEYS
 from scenarios.toml.search import read_search
 from scenarios.toml.slo import read_slo
+from scenarios.toml.window import read_window
 from scenarios.toml.workload import read_workload
 from scenarios.toml_table import Table
 
@@ -27,11 +28,12 @@ def read_top(top: Table, text: str) -> Scenario | None:
     arrivals = read_arrivals(top)
     faults = read_faults(top, arrivals)
     gates = read_gates(top, workload, arrivals)
+    window = read_window(top, workload, arrivals, gates)
     slo, engine = read_slo(top), read_engine(top)
     search, keep = read_search(top, workload, arrivals, slo), read_keep(top)
     if name is None or workload is None or arrivals is None:
         return None
     scenario = Scenario(
-        name, about, workload, arrivals, slo, engine, faults, gates, keep=keep, search=search, source=text
+        name, about, workload, arrivals, slo, engine, faults, gates, window, keep=keep, search=search, source=text
     )
     return scenario if timeout_s is None else dataclasses.replace(scenario, timeout_s=timeout_s)

@@ -14,7 +14,18 @@ from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.benchmarks.load_bench import capacity, invalid, omitted, sends, stalls, stamps, throughput, traces
+from tests.benchmarks.load_bench import (
+    capacity,
+    gates,
+    invalid,
+    omitted,
+    sends,
+    stalls,
+    stamps,
+    throughput,
+    traces,
+    warmup,
+)
 from tests.benchmarks.load_bench.errors import Unmeasured
 from tests.benchmarks.load_bench.table import Document, Row, load, merged, not_run, place, render, save, write_into
 
@@ -28,7 +39,9 @@ TARGETS: dict[int, ModuleType] = {
         omitted,
         invalid,
         traces,
+        gates,
         capacity,
+        warmup,
     )
 }
 

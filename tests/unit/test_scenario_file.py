@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.definition import ArrivalKind, Arrivals, Drift, EngineSettings, FaultSpec, GateSpec, Search, Slo
+from scenarios.definition import (
+    ArrivalKind,
+    Arrivals,
+    Drift,
+    EngineSettings,
+    FaultSpec,
+    GateSpec,
+    Over,
+    Search,
+    Slo,
+    WarmupRule,
+    WindowSpec,
+)
 from scenarios.errors import DefinitionErrors, Mistake, UnknownScenario
 from scenarios.scenario_file import LARGEST_FILE, find_scenario, override, parse_scenario, read_scenario
 from scenarios.toml_lines import parse
@@ -500,3 +512,81 @@ def test_a_search_has_defaults_and_takes_every_key() -> None:
 def test_a_search_that_cannot_be_done_is_refused(old: str, new: str, says: str) -> None:
     with pytest.raises(DefinitionErrors, match=re.escape(says)):
         parse_scenario((SEARCH + "[search]").replace(old, new), "f")
+
+
+GATE = '[[gates]]\nmetric = "ttft_s.p95"\nmax = 1\n'
+
+
+@pytest.mark.parametrize(
+    ("tail", "line", "what", "fix"),
+    [
+        ('sequential = "yes"', 11, "sequential must be true or false, not text", "sequential = true"),
+        ('over = "all"', 11, "unknown set of requests 'all'", "served, planned"),
+        ('[window]\nwarmup = "automatic"', 12, "warmup has a wrong unit", "write"),
+        ('[window]\nwarmup = "30s"', 12, "the warm-up (30 s) is as long as the run (30 s)", "shorter"),
+        ("[window]\nwarmup = -1", 12, "out of range", "at least 0"),
+        ("[window]\nwarm = 1", 12, "unknown key 'warm' in [window]", "warmup"),
+        ('sequential = true\n[window]\nwarmup = "auto"', 13, "found after the run", '"none"'),
+        ("warmup = 3", 11, "unknown key 'warmup' in [[gates]]", "it belongs under [window]"),
+    ],
+)
+def test_a_mistake_in_a_sequential_gate_or_the_window_is_named(tail: str, line: int, what: str, fix: str) -> None:
+    found = only(SMALL + GATE + tail + "\n")
+    assert found.line == line
+    assert what in found.what
+    assert fix in found.fix
+
+
+@pytest.mark.parametrize(
+    ("metric", "key", "what"),
+    [
+        ("itl_s.p95", "sequential = true", "gaps of one stream are not independent"),
+        ("engine.restarts", "sequential = true", "it is one number of a whole run"),
+        ("itl_s.p95", 'over = "planned"', "not something that every planned request should have"),
+        ("ok_rate", 'over = "planned"', "not something that every planned request should have"),
+    ],
+)
+def test_a_gate_that_cannot_be_judged_so_says_why(metric: str, key: str, what: str) -> None:
+    assert what in only(SMALL + f'[[gates]]\nmetric = "{metric}"\nmax = 1\n{key}\n').what
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (("rate = 2.0", "base = 1.0\npeak = 2.0"), "arrivals of kind ramp are not alike all along"),
+        (("[arrivals]", "drift = { start = 0.4, end = 0.8 }\n[arrivals]"), "its workload drifts"),
+        (("[arrivals]", '[[faults]]\nkind = "engine.kill"\nat = 3\n[arrivals]'), "it has [[faults]]"),
+    ],
+)
+def test_what_is_not_alike_all_along_neither_ends_early_nor_has_a_warm_up_to_find(
+    change: tuple[str, str], what: str
+) -> None:
+    text = with_line(*change)
+    if "base" in text:
+        text = text.replace("poisson", "ramp")
+    assert what in only(text + GATE + "sequential = true\n").what
+    assert what in only(text + '[window]\nwarmup = "auto"\n').what
+    assert parse_scenario(text, "s.toml").window == WindowSpec()
+
+
+def test_a_warm_up_is_looked_for_unless_the_author_or_a_sequential_gate_says_otherwise() -> None:
+    assert parse_scenario(SMALL + GATE, "s.toml").window == WindowSpec(WarmupRule.AUTO)
+    assert parse_scenario(SMALL + GATE + "sequential = true\n", "s.toml").window == WindowSpec()
+    for word, spec in (('"none"', WindowSpec()), ("0", WindowSpec()), ('"10s"', WindowSpec(WarmupRule.TIME, 10.0))):
+        assert parse_scenario(SMALL + f"[window]\nwarmup = {word}\n", "s.toml").window == spec
+
+
+def test_a_percentile_over_all_planned_stands_beside_one_over_those_served() -> None:
+    scenario = parse_scenario(SMALL + GATE + GATE + 'over = "planned"\nsequential = true\n', "s.toml")
+    assert scenario.gates == (
+        GateSpec("ttft_s.p95", None, 1.0, 0.95, "ttft_s.p95"),
+        GateSpec("ttft_s.p95", None, 1.0, 0.95, "ttft_s.p95 of all planned", True, Over.PLANNED),
+    )
+    assert "duplicate" in only(SMALL + GATE + GATE).what
+
+
+def test_a_run_made_shorter_than_its_warm_up_is_refused() -> None:
+    scenario = parse_scenario(SMALL + '[window]\nwarmup = "10s"\n', "s.toml")
+    with pytest.raises(DefinitionErrors, match="warm-up"):
+        override(scenario, duration_s=10.0)
+    assert override(scenario, duration_s=11.0).window.warmup_s == 10.0

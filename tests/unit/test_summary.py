@@ -110,13 +110,13 @@ def test_odd_probes_have_no_latencies() -> None:
     assert (summary.ttft_s.n, summary.itl_s.n, summary.e2e_s.n) == (1, 0, 1)
 
 
-def test_throughput_is_of_what_ended_ok_over_the_window_from_first_due_to_last_end() -> None:
+def test_throughput_is_of_what_ended_ok_inside_the_window_from_first_to_last_due_time() -> None:
     requests = [planned(i) for i in range(3)]
     observations = [seen(0), seen(1, gaps_ms=(10,)), seen(2, Outcome.TRUNCATED, completion_tokens=50)]
     summary = summarise(requests, observations, [], [], context())
-    assert summary.window_s == 2.5
-    assert summary.throughput == {"requests_per_s": 2 / 2.5, "tokens_per_s": 6 / 2.5}
-    assert summary.goodput_rate == 2 / 2.5
+    assert summary.window_s == 2.0
+    assert summary.throughput == {"requests_per_s": 2 / 2.0, "tokens_per_s": 6 / 2.0}
+    assert summary.goodput_rate == 2 / 2.0
     assert summary.tokens_from == "usage"
 
 
