@@ -38,6 +38,8 @@ def recoveries(
     while it lasted (or within 10 s, where its end is unknown) recovers in 0.0. None: not inside again before the
     requests ended, or they ended before a whole window could tell.
     """
+    if not disturbances:
+        return ()
     order = np.argsort(due_s, kind="stable")
     due, served = due_s[order], good[order]
     inside = _inside(due, served)

@@ -61,11 +61,10 @@ def phones(text: str) -> Iterator[Finding]:
 
 
 def _piece(text: str, start: int, piece: str) -> Iterator[Finding]:
-    digits = sum(char.isdigit() for char in piece)
     end = start + len(piece)
     if (
-        not 7 <= digits <= 15
-        or len(piece) > 26
+        not 7 <= len(piece) <= 26
+        or not 7 <= sum(map(str.isdigit, piece)) <= 15
         or text[end : end + 1].isalnum()
         or text[end : end + 1] in {"%", "€", "_"}
     ):

@@ -115,8 +115,12 @@ class _Latencies(Mapping[str, Floats]):
         if name == "tpot_s":
             first, last, tokens = times[_FIRST], times[_LAST], columns.tokens
             paced = ~columns.odd & (tokens >= 2) & (first != NONE) & (last > first)
-            return np.where(paced, _between(first, last) / np.maximum(tokens - 1, 1), np.nan)
-        return _between(times[self._start], np.where(columns.odd, NONE, self._moment(name)))
+            seconds = _between(first, last) / np.maximum(tokens - 1, 1)
+            seconds[~paced] = np.nan
+            return np.asarray(seconds)
+        seconds = _between(times[self._start], self._moment(name))
+        seconds[columns.odd] = np.nan
+        return seconds
 
     def _moment(self, name: str) -> Ints:
         columns, times = self._columns, self._columns.times_ns
@@ -134,8 +138,10 @@ class _Latencies(Mapping[str, Floats]):
 
 def _between(start_ns: Ints, end_ns: Ints) -> Floats:
     """Seconds between two times, NaN where one is missing; subtracted as integers, so that 0.8 s is exactly 0.8."""
-    missing = (start_ns == NONE) | (end_ns == NONE)
-    return np.where(missing, np.nan, np.where(missing, 0, end_ns - start_ns) / 1e9)
+    seconds: Floats = (end_ns - start_ns) / 1e9
+    seconds[start_ns == NONE] = np.nan
+    seconds[end_ns == NONE] = np.nan
+    return seconds
 
 
 def columns_of(

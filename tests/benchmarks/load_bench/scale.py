@@ -220,9 +220,3 @@ def _peak_mb(pid: int) -> float:
     """The most that a process ever took (the kernel's high-water mark)."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
-
-
-if __name__ == "__main__":
-    count, rate = (int(word) for word in (*sys.argv[1:], 50_000, 2_500)[:2])
-    print(made_up(count))
-    print(sent(count, rate), file=sys.stdout)
