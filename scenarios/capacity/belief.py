@@ -26,6 +26,7 @@ REACH = math.log(16.0)  # how far the grid goes to both sides of the first estim
 PRIOR_SCALE = 0.3  # of log(rate): how far off the first estimate is thought to be (Laplace)
 WIDTHS = np.array([0.004, 0.01, 0.02, 0.04, 0.08, 0.16])  # of the S in log(rate)
 LAPSES = np.array([0.0, 0.3, 0.6])  # of the share that may be bad
+LARGEST_STEP = 16.0
 SUREST = 0.002  # no probe may rule a rate out for ever: the S is only a likeness
 COLLAPSED = 0.75  # of the best completion rate: below it an overloaded service serves less than it can
 STANDING = 0.1  # of the slack: where even the quickest request waited so long, a queue stood all the time
@@ -66,7 +67,8 @@ def believe(estimate: float, share: float, cv2: float, probes: Sequence[Probe]) 
     width, lapse = WIDTHS[None, :, None], LAPSES[None, None, :] * (1 - share)
     level = share / (1 - lapse)
     offset = np.log(level / (1 - level))
-    log_p: Floats = -np.abs(threshold - math.log(estimate)) / PRIOR_SCALE + np.zeros((1, len(WIDTHS), len(LAPSES)))
+    middle, scale = prior(estimate, share, probes)
+    log_p: Floats = -np.abs(threshold - math.log(middle)) / scale + np.zeros((1, len(WIDTHS), len(LAPSES)))
     top = ceiling(probes, share, cv2)
     if top is not None:
         away = (threshold - math.log(top.capacity)) / top.error
@@ -84,6 +86,19 @@ def believe(estimate: float, share: float, cv2: float, probes: Sequence[Probe]) 
         log_p = log_p + n * (p * np.log(good) + (1 - p) * np.log1p(-good))
     weight = np.exp(log_p - log_p.max()).sum(axis=(1, 2))
     return Belief(log_rate, weight / weight.sum())
+
+
+def prior(estimate: float, share: float, probes: Sequence[Probe]) -> tuple[float, float]:
+    """Middle and scale of the prior: the first estimate, unless overload served far less than it.
+
+    Then either the estimate was a flash in the pan or the service collapses under load, and the capacity may lie
+    anywhere between.
+    """
+    failed = [p.completion_rate for p in probes if p.kind is Kind.STEADY and p.good_share < share]
+    served = max(failed, default=estimate)
+    if served >= COLLAPSED * estimate:
+        return estimate, PRIOR_SCALE
+    return math.sqrt(max(served, estimate / LARGEST_STEP) * estimate), 3 * PRIOR_SCALE
 
 
 def ceiling(probes: Sequence[Probe], share: float, cv2: float) -> Ceiling | None:

@@ -15,6 +15,7 @@ from scenarios.capacity.planned import PlannedProbe, probes_of
 from scenarios.capacity.probe import Kind, Probe
 from scenarios.capacity.search import Next, conclude, decide, holds, rules_of
 from scenarios.definition import ArrivalKind, Arrivals, Scenario, Search
+from scenarios.drift import DriftMonitor
 from scenarios.journal import JournalReader
 from scenarios.plan import Plan, make_plan
 from scenarios.rebuild import PROBES
@@ -24,6 +25,7 @@ from scenarios.result import ResultDocument
 from scenarios.runner.clock import NS
 from scenarios.runner.leg import Leg
 from scenarios.summary import stored_columns
+from scenarios.toml.keys import MOST_REQUESTS
 
 if TYPE_CHECKING:
     from scenarios.runner.trial import Trial
@@ -80,6 +82,7 @@ async def _send(
     plan_hash.update(bytes.fromhex(trial.info.plan_hash))
     trial.save_info(plan_hash=plan_hash.hexdigest())
     if number == 1:
+        trial.drift = DriftMonitor(MOST_REQUESTS)  # nobody knows how many will come: few comparisons
         await trial.measure_noise(plan)
     trial.live.stage = f"probe {number} of at most {search.probes}, {_rates(step)}"
     await trial.send(leg, lambda index: msgspec.structs.replace(plan[index - first], index=index))
