@@ -23,7 +23,7 @@ SCENARIO, INSTRUMENT, DRIFT, PROBES = "scenario", "instrument", "drift", "probes
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
 
-_COUNTED = ("worker_cpu_s", "worker_deaths")
+_COUNTED = ("asleep_s", "major_faults", "worker_deaths")
 
 Facts = dict[str, float | int | bool | str | None]
 
