@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
@@ -38,9 +37,7 @@ from scenarios.result import ResultDocument, Verdict
 from scenarios.runner import RunOptions, run_trial
 from scenarios.stats import binomial
 from scenarios.tick import Event, Tick
-
-if TYPE_CHECKING:
-    from tests.benchmarks.load_bench.table import Row
+from tests.benchmarks.load_bench.table import Row
 
 TARGET = 6
 TITLE = "INVALID where, and only where, the generator was throttled"
@@ -90,8 +87,6 @@ class Tally:
 
 def measure(quick: bool) -> list[Row]:
     """The shares that are asked for, and each way to throttle by itself."""
-    from tests.benchmarks.load_bench.table import Row
-
     found = tallies(20 if quick else 200)
     clean, throttled = found.pop("clean"), found.pop("throttled")
     rows = [
