@@ -34,7 +34,7 @@ class Means(msgspec.Struct, frozen=True):
     road: Road
     model: str | None
     workers: int
-    preflight_s: float
+    preflight_s: float = 5.0
 
 
 def means_of(options: RunOptions) -> Means:
