@@ -25,7 +25,7 @@ SETTLED = "settled"  # of a run that its gates ended early: the first so many re
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
 
-_COUNTED = ("worker_cpu_s", "worker_deaths")
+_COUNTED = ("asleep_s", "major_faults", "worker_deaths")
 
 Facts = dict[str, float | int | bool | str | None]
 

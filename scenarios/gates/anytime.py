@@ -16,7 +16,7 @@ from scenarios.gates.bound import BEYOND, bound_text, open_text, printable
 from scenarios.gates.doubt import SINCE_STAMP
 from scenarios.gates.evidence import against, extremes
 from scenarios.gates.samples import DEPENDS_ON_TIMES, Samples
-from scenarios.gates.sequential import Decision, decide
+from scenarios.gates.sequential import BoundTest, Decision, decide
 from scenarios.metrics import METRICS
 from scenarios.result import GateResult, GateVerdict
 from scenarios.stats import needed, order
@@ -94,14 +94,16 @@ def _doubt(gate: GateSpec, decision: Decision, samples: Samples) -> str:
     from_due = metric.family not in SINCE_STAMP
     stamps = 1 if from_due and metric.quantile is not None else 2
     for bound, side, _, n, alike in decision.spoken:
-        fewest, most = 0, n
-        for doubt in samples.instrument.doubts(n, stamps, from_due):
-            moved = math.ceil(doubt.share * n - 1e-9)
-            shift = doubt.shift
-            shorter = Shift(-shift.late_s, -shift.stamp_s, -shift.stretch)
-            ends = [int(bound.hits(samples.trials(gate, one)[0][:n]).sum()) for one in (shift, shorter)]
-            fewest, most = max(fewest, min(ends) - moved), min(most, max(ends) + moved)
-        if any(bound.test.side(hits / alike, n / alike) != side for hits in (fewest, most)):
+
+        def hits(shift: Shift, bound: BoundTest = bound, n: int = n) -> int:
+            return int(bound.hits(samples.trials(gate, shift)[0][:n]).sum())
+
+        fewest, most = 0, n  # the shorter the times, the more hits
+        for doubt in samples.instrument.longer(n, stamps, from_due):
+            fewest = max(fewest, hits(doubt.shift) - math.ceil(doubt.share * n - 1e-9))
+        for doubt in samples.instrument.shorter(n, stamps, from_due):
+            most = min(most, hits(doubt.shift) + math.ceil(doubt.share * n - 1e-9))
+        if any(bound.test.side(count / alike, n / alike) != side for count in (fewest, most)):
             what = f"between {max(0, fewest)} and {min(n, most)} of {n} requests are hits within its error"
             return f"the {decision.verdict.value} could be the harness's own doing: {what}"
     return ""

@@ -38,13 +38,19 @@ def quantile_doubt(
         counted = samples.columns.tokens[~np.isnan(samples.columns.latency_s["tpot_s"])]
         steps = max(1, int(np.median(counted)) - 1)
     from_due = family not in SINCE_STAMP
+    stamps = 1 if from_due else 2
+
+    def moved(time_s: float, shift: Shift) -> float:
+        return time_s * (1.0 + shift.stretch) + (shift.late_s if from_due else shift.stamp_s / steps)
+
     least, most = -math.inf, math.inf
-    for doubt in samples.instrument.doubts(count, 1 if from_due else 2, from_due):
-        off_s = doubt.shift.late_s if from_due else doubt.shift.stamp_s / steps
-        lower = order.bounds(ordered, q - doubt.share, gate.confidence, worth)[0] if doubt.share < q else None
-        upper = order.bounds(ordered, q + doubt.share, gate.confidence, worth)[1] if q + doubt.share < 1.0 else None
-        least = max(least, -math.inf if lower is None else lower * (1.0 - doubt.shift.stretch) - off_s)
-        most = min(most, math.inf if upper is None else upper * (1.0 + doubt.shift.stretch) + off_s)
+    for doubt in samples.instrument.shorter(count, stamps, from_due):
+        if doubt.share < q and (end := order.bounds(ordered, q - doubt.share, gate.confidence, worth)[0]) is not None:
+            least = max(least, moved(end, doubt.shift))
+    for doubt in samples.instrument.longer(count, stamps, from_due):
+        above = q + doubt.share
+        if above < 1.0 and (end := order.bounds(ordered, above, gate.confidence, worth)[1]) is not None:
+            most = min(most, moved(end, doubt.shift))
     if verdict is GateVerdict.INCONCLUSIVE:
         if low is None or high is None or math.isinf(high) or (low - least) + (most - high) <= high - low:
             return ""
@@ -63,12 +69,10 @@ def rate_doubt(
 ) -> str:
     """The same for a share of requests that depends on their times: `shifted` counts it as measured otherwise."""
     fewest, most = 0, found.n
-    for doubt in samples.instrument.doubts(found.n, stamps=2):
-        moved = math.ceil(doubt.share * found.n - 1e-9)
-        shift = doubt.shift
-        shorter = Shift(-shift.late_s, -shift.stamp_s, -shift.stretch)
-        fewest = max(fewest, shifted(shift).hits - moved)
-        most = min(most, shifted(shorter).hits + moved)
+    for doubt in samples.instrument.longer(found.n, stamps=2):
+        fewest = max(fewest, shifted(doubt.shift).hits - math.ceil(doubt.share * found.n - 1e-9))
+    for doubt in samples.instrument.shorter(found.n, stamps=2):
+        most = min(most, shifted(doubt.shift).hits + math.ceil(doubt.share * found.n - 1e-9))
     if verdict is GateVerdict.INCONCLUSIVE or (judge(fewest) is verdict and judge(most) is verdict):
         return ""
     return (

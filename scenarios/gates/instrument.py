@@ -27,7 +27,7 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """At most `share` of the values are off by more than `shift` says, in either direction."""
+    """At most `share` of the values are off by more than `shift` says."""
 
     share: float
     shift: Shift
@@ -78,22 +78,43 @@ class InstrumentError:
             worker_died=bool(number("worker_deaths")),
         )
 
-    def doubts(self, n: int, stamps: int = 1, from_due: bool = True) -> tuple[Doubt, ...]:
-        """What can have happened to n values that are made of a due time, where `from_due`, and of so many stamps.
+    def shorter(self, n: int, stamps: int = 1, from_due: bool = True) -> tuple[Doubt, ...]:
+        """By how much n values, of a due time where `from_due` and of so many stamps, can have been measured too long.
 
         Which values meet the harness's stalls is chance, so the share of moments becomes a share of n values by its
         upper binomial limit (99 %); which requests were sent late is counted, not guessed.
         """
-        sends = [(share if from_due else 0.0, max(late_s, self.noise_send_s)) for share, late_s in self.send]
-        waits = [
+        return tuple(
+            Doubt(sent + stamped, Shift(-sent_s - stamped_s, -stamped_s, -self.steal))
+            for sent, sent_s in self._sends(from_due)
+            for stamped, stamped_s in self._stamps(n, stamps)
+        )
+
+    def longer(self, n: int, stamps: int = 1, from_due: bool = True) -> tuple[Doubt, ...]:
+        """By how much they can have been measured too short.
+
+        A late stamp never shortens a time from due. A late send does not either, for its own request, but it thins the
+        peak that others had to meet.
+        """
+        waits = self._stamps(n, stamps) if stamps > 1 else [(0.0, 0.0)]
+        return tuple(
+            Doubt(sent + stamped, Shift(sent_s, stamped_s, self.steal))
+            for sent, sent_s in self._sends(from_due)
+            for stamped, stamped_s in waits
+        )
+
+    def _sends(self, from_due: bool) -> list[tuple[float, float]]:
+        if not from_due:
+            return [(0.0, 0.0)]
+        points = [(share, max(late_s, self.noise_send_s)) for share, late_s in self.send]
+        return _tightest(points or [(0.0, self.noise_send_s)])
+
+    def _stamps(self, n: int, stamps: int) -> list[tuple[float, float]]:
+        points = [
             (stamps * binomial.upper(moments * n, n, _SURE) if moments else 0.0, max(late_s, self.noise_stamp_s))
             for moments, late_s in self.stamp
         ]
-        return tuple(
-            Doubt(sent + stamped, Shift(sent_s + stamped_s, stamped_s, self.steal))
-            for sent, sent_s in _tightest(sends) or [(0.0, self.noise_send_s)]
-            for stamped, stamped_s in _tightest(waits) or [(0.0, self.noise_stamp_s)]
-        )
+        return _tightest(points or [(0.0, self.noise_stamp_s)])
 
     def spoils_all(self) -> str:
         """Why no gate of the run can be trusted; empty when they can."""

@@ -44,6 +44,16 @@ def alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None], sockets: So
     return PollingAlarm(loop, ring)
 
 
+def queued_alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None], sockets: Sockets | None) -> Alarm:
+    """An alarm that waits for its turn among the sockets: as late as an answer is read that comes when it is due."""
+    if sockets is None:
+        return alarm(loop, ring)
+    try:
+        return TimerfdAlarm(loop, ring, sockets)
+    except OSError:
+        return PollingAlarm(loop, ring)
+
+
 class _Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 
@@ -83,13 +93,19 @@ class _Timerfd:
 
 
 class TimerfdAlarm:
-    """A timerfd watched by the loop like a socket; about 50 us late. Linux."""
+    """A timerfd watched like a socket, by the loop or among `sockets`; about 50 us late. Linux."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None], sockets: Sockets | None = None
+    ) -> None:
         self._timer: _Timerfd | None = _Timerfd()
-        self._loop = loop
         self._ring = ring
-        loop.add_reader(self._timer.fd, self._readable)
+        if sockets is None:
+            self._forget: Callable[[int], object] = loop.remove_reader
+            loop.add_reader(self._timer.fd, self._readable)
+        else:
+            self._forget = sockets.forget
+            sockets.watch(self._timer.fd, self._readable)
 
     def set(self, when_ns: int) -> None:
         if self._timer is not None:
@@ -97,7 +113,7 @@ class TimerfdAlarm:
 
     def close(self) -> None:
         if self._timer is not None:
-            self._loop.remove_reader(self._timer.fd)
+            self._forget(self._timer.fd)
             os.close(self._timer.fd)
             self._timer = None
 

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from scenarios.load.alarm import alarm
+from scenarios.load.alarm import queued_alarm
 from scenarios.load.lag import LagHistogram
+from scenarios.load.sockets import Sockets
 
 BEAT_S = 0.005
 _BEAT_NS = int(BEAT_S * 1e9)
@@ -40,15 +41,16 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SelfWatch:
-    """A heartbeat on the worker's loop, and the kernel's and the collector's counts around it.
+    """A heartbeat among the worker's sockets, and the kernel's and the collector's counts around it.
 
-    Each beat is set `BEAT_S` after the one before; its lateness goes into `lag`. A loop that stands still for S while
-    nothing else is wrong is seen as a lag between S - BEAT_S and S.
+    Each beat is set `BEAT_S` after the one before; its lateness goes into `lag`. It waits for its turn like an answer
+    that comes just then: behind a loop that stands still, behind sends, behind the answers that came before it. A loop
+    that stands still for S while nothing else is wrong is seen as a lag between S - BEAT_S and S.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sockets: Sockets | None = None) -> None:
         self.lag = LagHistogram()
-        self._alarm = alarm(loop, self._beat)
+        self._alarm = queued_alarm(loop, self._beat, sockets)
         self._due_ns = 0
         self._begun_ns = 0
         self._longest_ns = self._longest_at_ns = 0

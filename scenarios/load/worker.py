@@ -68,7 +68,7 @@ class Worker:
         self._readings: deque[Reading] = deque()
         self._sent: list[tuple[int, int]] = []
         self._observations: list[Observation] = []
-        self._watch = SelfWatch(self._loop)
+        self._watch = SelfWatch(self._loop, self._client.sockets)
         self._finished = False
 
     # ---- what the pool says

@@ -30,7 +30,6 @@ class InstrumentWatch:
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._pools: list[LoadPool] = []
-        self._before: Facts = {}
         self._floor: NoiseFloor | None = None
         self._preflight: float | None = None
         self._asleep_s = 0.0
@@ -56,10 +55,6 @@ class InstrumentWatch:
                 await asyncio.wait((measuring,))
         self._floor = None if measuring.cancelled() else measuring.result()
         return self._floor
-
-    def carry_on(self, before: Facts) -> None:
-        """The run was interrupted and goes on: the worst of `before`, its facts until then, still counts."""
-        self._before = before
 
     def watch(self, pool: LoadPool) -> None:
         """From here on the lags of these workers count; steal and sleep of the machine from the first pool on."""
@@ -87,7 +82,7 @@ class InstrumentWatch:
 
     def facts(self) -> Facts:
         """Times in seconds, shares 0..1; None where not measured. docs/measuring.md says what each is."""
-        now: Facts = {
+        return {
             **_floor_facts(self._floor),
             **self._lateness(),
             **self._causes(),
@@ -96,7 +91,6 @@ class InstrumentWatch:
             "runner_stall_s": self._silent_s,
             "worker_deaths": sum(len(pool.deaths) for pool in self._pools),
         }
-        return {key: _worse(self._before.get(key), value) for key, value in now.items()}
 
     def _lateness(self) -> Facts:
         """How late requests were sent, and how late something was stamped that came at a random moment."""
@@ -152,13 +146,6 @@ def _together(lags: Iterable[LagHistogram]) -> LagHistogram:
     for lag in lags:
         total.merge(lag.counts)
     return total
-
-
-def _worse(before: float | int | str | None, now: float | int | str | None) -> float | int | str | None:
-    """The larger of two numbers; of anything else what there is now."""
-    if isinstance(before, (int, float)) and isinstance(now, (int, float)):
-        return max(before, now)
-    return before if now is None else now
 
 
 def _floor_facts(floor: NoiseFloor | None) -> Facts:

@@ -73,6 +73,7 @@ def read_interrupted(path: Path) -> Interrupted:
                 road=means.road,
                 model=None if means.model is None else Path(means.model),
                 workers=means.workers,
+                preflight_s=means.preflight_s,
             ),
             until_s=until_s,
             alive_at=float(alive_at),

@@ -26,6 +26,7 @@ from scenarios.result import Verdict
 from scenarios.runner import preflight as preflight_module
 from scenarios.runner.preflight import Load, load_for, preflight
 from scenarios.runs import journal_path
+from scenarios.tick import Tick
 
 SHORT = Load(streams=16, stream_s=0.125, duration_s=0.5)
 
@@ -182,9 +183,9 @@ async def test_a_worker_that_was_stopped_for_a_third_of_the_run_makes_it_invalid
 
 async def test_a_runner_that_stands_still_is_seen_and_costs_nothing(tmp_path: Path) -> None:
     class Slow(Watch):
-        def _tick(self, tick: object) -> None:
-            super()._tick(tick)  # type: ignore[arg-type]
-            if getattr(tick, "state", "") == "running":
+        def tick(self, tick: Tick) -> None:
+            super().tick(tick)
+            if tick.state == "running":
                 time.sleep(0.9)
 
     async with ScriptedServer(fine) as server:

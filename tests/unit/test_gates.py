@@ -229,7 +229,7 @@ def test_an_error_that_reaches_across_the_bound_makes_the_gate_invalid() -> None
     late = error(send_s=0.04, stamp_s=0.02)
     assert one(p95(0.9), EVEN, instrument=late).verdict is INVALID
     assert one(p95(0.8), EVEN, instrument=late).verdict is INVALID
-    assert "between 0.7819 and 0.9379 s" in one(p95(0.8), EVEN, instrument=late).reason
+    assert "between 0.7819 and 0.9179 s" in one(p95(0.8), EVEN, instrument=late).reason
 
 
 def test_a_large_error_far_from_the_bound_stays_valid() -> None:

@@ -38,12 +38,21 @@ def test_without_a_late_request_nothing_is_taken_away() -> None:
 
 
 def test_the_noise_floor_is_the_least_error() -> None:
-    quiet = InstrumentError(noise_send_s=0.02, noise_stamp_s=0.02)
+    quiet = InstrumentError(noise_send_s=0.03, noise_stamp_s=0.02)
     assert one(p95(0.9), EVEN, instrument=quiet).verdict is INVALID
     assert one(p95(0.93), EVEN, instrument=quiet).verdict is PASS
+    assert one(p95(0.8), EVEN, instrument=quiet).verdict is INVALID
+    assert one(p95(0.78), EVEN, instrument=quiet).verdict is FAIL
     streams = {"events": 50, "gap_s": 0.1}
     assert one(gate("itl_s.p50", 0.115), [0.1] * 30, instrument=quiet, **streams).verdict is INVALID
     assert one(gate("itl_s.p50", 0.125), [0.1] * 30, instrument=quiet, **streams).verdict is PASS
+
+
+def test_a_late_stamp_makes_a_time_from_due_too_long_and_never_too_short() -> None:
+    late = error(stamp_s=0.5)
+    assert one(p95(0.9), EVEN, instrument=late).verdict is PASS
+    assert one(p95(0.8), EVEN, instrument=late).verdict is INVALID
+    assert one(GateSpec(metric="ttft_s.p95", minimum=0.8), EVEN, instrument=late).verdict is INVALID
 
 
 def test_a_gate_that_the_instrument_alone_keeps_open_is_invalid_and_needs_no_more_requests() -> None:

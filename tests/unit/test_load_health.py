@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from scenarios.load import health
 from scenarios.load.health import BEAT_S, Health, SelfWatch
+from scenarios.load.sockets import Sockets
 
 
 @pytest.fixture
@@ -69,3 +71,27 @@ async def test_where_the_kernel_tells_no_waiting_there_is_none(
     watch.start()
     watch.close()
     assert watch.health().run_wait_s is None
+
+
+async def test_a_beat_waits_for_its_turn_behind_answers_that_came_before_it() -> None:
+    sockets = Sockets(asyncio.get_running_loop())
+    ends = [socket.socketpair() for _ in range(20)]
+    for ours, theirs in ends:
+        theirs.send(b"x")
+
+        def read(ours: socket.socket = ours) -> None:
+            time.sleep(0.01)
+            ours.recv(1)
+
+        sockets.watch(ours.fileno(), read)
+    watching = SelfWatch(asyncio.get_running_loop(), sockets)
+    watching.start()
+    time.sleep(2 * BEAT_S)  # noqa: ASYNC251 - now the beat is due, behind twenty answers of 10 ms
+    await asyncio.sleep(0.05)
+    watching.close()
+    assert watching.health().longest_s >= 0.15
+    for ours, theirs in ends:
+        sockets.forget(ours.fileno())
+        ours.close()
+        theirs.close()
+    sockets.close()

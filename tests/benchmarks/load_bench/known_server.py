@@ -1,5 +1,7 @@
 """A server whose TTFT is known: every POST is answered by a paced stream that begins a fixed time after it was read.
 
+The first event says when the request was read and when the event was written, in ns of the monotonic clock.
+
 Run as `python known_server.py FD TTFT_MS EVENTS GAP_MS`; FD is a listening socket. It ends when its stdin closes.
 """
 
@@ -19,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from scenarios.load.alarm import alarm
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-_EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x "}}]}\n\n'
+_EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n'
 _LAST = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 _MODELS = b'{"object":"list","data":[{"id":"known","object":"model"}]}'
 
@@ -33,26 +35,28 @@ class Pace:
 
     def __init__(self, ttft_ns: int, events: int, gap_ns: int) -> None:
         self.ttft_ns, self.events, self.gap_ns = ttft_ns, events, gap_ns
-        self._due: list[tuple[int, int, int, asyncio.Transport]] = []
+        self._due: list[tuple[int, int, int, int, asyncio.Transport]] = []
         self._number = itertools.count()
         self._alarm = alarm(asyncio.get_running_loop(), self._ring)
 
     def answer(self, transport: asyncio.Transport) -> None:
-        heapq.heappush(self._due, (time.monotonic_ns() + self.ttft_ns, next(self._number), 0, transport))
+        now_ns = time.monotonic_ns()
+        heapq.heappush(self._due, (now_ns + self.ttft_ns, next(self._number), 0, now_ns, transport))
         self._alarm.set(self._due[0][0])
 
     def _ring(self) -> None:
         for _ in range(64):
             if not self._due or self._due[0][0] > time.monotonic_ns():
                 break
-            due_ns, number, sent, transport = heapq.heappop(self._due)
+            due_ns, number, sent, read_ns, transport = heapq.heappop(self._due)
             if transport.is_closing():
                 continue
             last = sent + 1 == self.events
             head, end = (_HEAD if sent == 0 else b""), (chunk(_LAST) + b"0\r\n\r\n" if last else b"")
-            transport.write(head + chunk(_EVENT) + end)
+            text = b"x " if sent else b"%d %d " % (read_ns, time.monotonic_ns())
+            transport.write(head + chunk(_EVENT % text) + end)
             if not last:
-                heapq.heappush(self._due, (due_ns + self.gap_ns, number, sent + 1, transport))
+                heapq.heappush(self._due, (due_ns + self.gap_ns, number, sent + 1, read_ns, transport))
         if self._due:
             self._alarm.set(self._due[0][0])
 
