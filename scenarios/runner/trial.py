@@ -207,9 +207,11 @@ class Trial:
         be started.
         """
         options = self.options
-        key = os.environ.get(options.api_key_env or "", "")
+        variables = {tenant.name: tenant.key_env for tenant in options.scenario.workload.tenants}
+        variables[""] = options.api_key_env or ""
+        keys = {tenant: os.environ.get(variable, "") for tenant, variable in variables.items()}
         intake = Intake(self.journal, self.live, self.drift, request)
-        pool = LoadPool(leg.plan, self.target.base_url, {"": key}, options.workers, road=self.target.road)
+        pool = LoadPool(leg.plan, self.target.base_url, keys, options.workers, road=self.target.road)
         try:
             await pool.prepare()
             self.instrument.watch(pool)
