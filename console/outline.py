@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from scenarios.definition import GateSpec, Scenario
+from scenarios.describe import arrivals_in_words, clients_in_words, part_in_words, peak_rate, tenants_in_words
 from scenarios.metrics import METRICS, MetricKind
 from scenarios.report.layout import cut, field, pad, wrapped
 from scenarios.report.words import of_metric, one_line, seconds, share
@@ -17,19 +18,24 @@ _GUTTER = 8
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
-def outline(scenario: Scenario, seed: int, plan_hash: str, due_s: Sequence[float]) -> dict[str, Any]:
-    """The facts of a scenario and its plan, as `scenarios show --json` prints them."""
+def outline(scenario: Scenario, seed: int, plan_hash: str, requests: int) -> dict[str, Any]:
+    """The facts of a scenario and its plan, as `scenarios show --json` prints them; a duration of 0 is not known."""
     arrivals, workload = scenario.arrivals, scenario.workload
     return {
         "name": scenario.name,
         "about": scenario.about,
         "seed": seed,
         "plan_hash": plan_hash,
-        "requests": len(due_s),
+        "requests": requests,
         "duration_s": arrivals.duration_s,
         "arrivals": arrivals.kind.value,
-        "peak_rate": max(arrivals.rate, arrivals.base, arrivals.peak),
+        "arrivals_are": arrivals_in_words(arrivals),
+        "peak_rate": peak_rate(arrivals),
         "workload": dict(workload.mix),
+        "settings": {name: part_in_words(part) for name, part in workload.parts},
+        "tenants": {tenant.name: tenant.weight for tenant in workload.tenants},
+        "tenants_are": tenants_in_words(workload.tenants),
+        "clients": clients_in_words(workload.clients),
         "drift": None if workload.drift is None else [workload.drift.start, workload.drift.end],
         "safety_share": workload.safety_share,
         "slo": {"ttft_s": scenario.slo.ttft_s, "tpot_s": scenario.slo.tpot_s, "e2e_s": scenario.slo.e2e_s},
@@ -60,17 +66,27 @@ def _lines(facts: dict[str, Any], due_s: Sequence[float], width: int) -> Iterato
     yield one_line(facts["name"])
     yield from wrapped(one_line(facts["about"]), width)
     yield ""
-    planned = f"{facts['requests']:,} requests in {seconds(facts['duration_s'])}"
+    planned = f"{facts['requests']:,} requests"
+    if facts["duration_s"]:
+        planned += f" in {seconds(facts['duration_s'])}"
     seed = f"seed {facts['seed']}, hash {facts['plan_hash'][:16]}"
     if facts["search"]:
         yield from field("Search", _search(facts), width)
     else:
-        yield from field("Plan", [planned, f"arrivals {facts['arrivals']}", seed], width)
+        arrivals = [f"arrivals {facts['arrivals']}", *map(one_line, facts["arrivals_are"])]
+        yield from field("Plan", [planned, *arrivals, seed], width)
     total = sum(facts["workload"].values()) or 1.0
     workload = [f"{one_line(name)} {share(weight / total)}" for name, weight in facts["workload"].items()]
     if facts["safety_share"]:
         workload.append(f"{share(facts['safety_share'])} of all probe safety")
     yield from field("Workload", workload, width)
+    for name, words in facts["settings"].items():
+        first, *others = map(one_line, words)
+        yield from field("", [f"{one_line(name)}: {first}", *others], width)
+    for title in ("Tenants", "Clients"):
+        words = facts["tenants_are"] if title == "Tenants" else facts["clients"]
+        if words:
+            yield from field(title, list(map(one_line, words)), width)
     if facts["drift"]:
         start, end = (seconds(fraction * facts["duration_s"]) for fraction in facts["drift"])
         yield from field("Drift", [f"the world turns from {start} to {end} (era A to era B)"], width)
@@ -80,10 +96,10 @@ def _lines(facts: dict[str, Any], due_s: Sequence[float], width: int) -> Iterato
         params = [f"{key} {value}" for key, value in fault.items() if key not in ("kind", "at_s")]
         kind = f"{one_line(fault['kind'])} at {seconds(fault['at_s'])}"
         yield from field("Fault", [kind, *map(one_line, params)], width)
-    if not facts["search"]:
+    if facts["duration_s"] and not facts["search"]:
         yield ""
         yield "Arrivals, requests per second"
-        yield from plot(due_s, facts["duration_s"], min(width, 80))
+        yield from plot(due_s, max(facts["duration_s"], due_s[-1]), min(width, 80))
     yield ""
     yield "Gates" if facts["gates"] else "No gates: nothing will be judged."
     for gate in facts["gates"]:

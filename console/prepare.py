@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,8 @@ def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | Non
     from scenarios.runner import RunOptions
 
     target, road, model = settle(args, scenario)
+    if target is not None:
+        demand_keys(scenario)
     directory = writable_runs_dir(args.runs_dir)
     run_id = run_id or new_run_id()
     if journal_path(directory, run_id).exists():
@@ -69,6 +72,17 @@ def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | Non
         preflight_s=args.preflight,
         api_key_env=key_env(target),
     )
+
+
+def demand_keys(scenario: Scenario) -> None:
+    """Every tenant must have a key before anything is sent under another one's.
+
+    Raises:
+        UsageError
+    """
+    for tenant in scenario.workload.tenants:
+        if not os.environ.get(tenant.key_env):
+            raise UsageError(f"tenant {tenant.name} has no key: set {tenant.key_env} to it")
 
 
 def writable_runs_dir(override: Path | None) -> Path:

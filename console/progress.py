@@ -52,7 +52,7 @@ def bar(fraction: float, columns: int = _BAR) -> str:
 def describe(tick: Tick) -> list[str]:
     """The tick's facts, most important first, each short enough for one line."""
     parts = [
-        f"{clock(tick.t_s)} / {clock(tick.duration_s)}",
+        f"{clock(tick.t_s)} / {clock(tick.duration_s)}" if tick.duration_s > 0 else clock(tick.t_s),
         *([one_line(tick.stage, 60)] if tick.stage else []),
         f"due {tick.due_rate:.1f}/s",
         f"done {tick.done_rate:.1f}/s",
@@ -72,7 +72,8 @@ def describe(tick: Tick) -> list[str]:
 
 def tick_line(tick: Tick, width: int) -> str:
     """The rewritten line of `width` columns at most; what does not fit is left out whole, from the end."""
-    done = tick.t_s / tick.duration_s if tick.duration_s > 0 else 0.0
+    # a closed loop has no duration: what is done of what is planned says how far it is
+    done = tick.t_s / tick.duration_s if tick.duration_s > 0 else tick.done / max(tick.planned, 1)
     if tick.instrument.preflight is not None:
         done = tick.instrument.preflight
     line = f"{one_line(tick.state, 12):<9} {bar(done)}"

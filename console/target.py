@@ -100,9 +100,13 @@ def confirm(args: argparse.Namespace, target: str, scenario: Scenario | None) ->
 
 
 def describe_load(scenario: Scenario) -> str:
-    """`about 720 requests in 180 s, up to 20 a second`."""
-    from scenarios.arrivals import expected_count
+    """`about 720 requests in 180 s, up to 20 a second`; a session counts as one."""
+    from scenarios.describe import peak_rate
+    from scenarios.rates import expected_count
 
     arrivals = scenario.arrivals
-    peak = max(arrivals.rate, arrivals.base, arrivals.peak)
-    return f"about {expected_count(arrivals):,.0f} requests in {arrivals.duration_s:g} s, up to {peak:g} a second"
+    many = f"about {expected_count(arrivals):,.0f} requests"
+    peak = peak_rate(arrivals)
+    if peak is None:
+        return f"{many}, {arrivals.concurrency:,} at a time"
+    return f"{many} in {arrivals.duration_s:g} s, up to {peak:g} a second"

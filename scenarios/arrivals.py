@@ -1,67 +1,51 @@
-"""When requests start: due times of a whole run, from its arrivals and a stream of random bits. Open loop, no clock.
+"""When requests start: due times of a whole run, from its arrivals and a stream of random bits. No clock.
 
-Every gap is rounded to a whole (nano) unit before it is summed and integers are summed from there, and what comes after
-uses only + - * / and sqrt: a plan is the same on every machine and numpy version. The random doubles are made here from
-the raw 64-bit words of PCG64, the one stream whose values numpy guarantees.
+Gaps come from exact arithmetic (scenarios.draws), are rounded to whole (nano) units before they are summed, and
+integers are summed from there; what comes after uses only + - * / and sqrt. So a plan is the same on every machine.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaincinv
 
-from scenarios.definition import ArrivalKind, Arrivals
+from scenarios import draws
+from scenarios.definition import ArrivalKind, Arrivals, Window
+from scenarios.draws import Draw
+from scenarios.rates import rates_of
 
 NANO = 1_000_000_000
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Draw = Callable[[int], Floats]
 
 
-def uniforms(bits: np.random.PCG64, count: int) -> Floats:
-    """`count` doubles in [0, 1), multiples of 2**-53, from the generator's raw words."""
-    raw = np.atleast_1d(np.asarray(bits.random_raw(count), dtype=np.uint64))
-    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def expected_count(arrivals: Arrivals, until_s: float | None = None) -> float:
-    """The number of requests due before `until_s` (default: the whole run), on average: the integral of the rate."""
-    t = arrivals.duration_s if until_s is None else min(max(until_s, 0.0), arrivals.duration_s)
-    match arrivals.kind:
-        case ArrivalKind.RAMP:
-            slope = (arrivals.peak - arrivals.base) / arrivals.duration_s
-            return arrivals.base * t + slope * t * t / 2
-        case ArrivalKind.SPIKE:
-            inside = min(max(t - arrivals.spike_at_s, 0.0), arrivals.spike_s)
-            return arrivals.base * (t - inside) + arrivals.peak * inside
-        case _:
-            return arrivals.rate * t
-
-
-def due_times_ns(arrivals: Arrivals, bits: np.random.PCG64) -> Ints:
+def due_times_ns(arrivals: Arrivals, bits: np.random.PCG64, recorded_ns: Ints | None = None) -> Ints:
     """Due times in ns from the run's start, ascending, each in [0, duration).
 
-    constant: evenly spaced, the first at 0. poisson: exponential gaps, -ln(1-u)/rate. gamma: a renewal process whose
-    gaps have shape 1/cv^2 and mean 1/rate. ramp, spike: an inhomogeneous Poisson process by time rescaling: unit-rate
+    constant: evenly spaced, the first at 0. poisson, gamma, weibull: a renewal process of mean gap 1/rate; the first
+    request comes after one gap. ramp, spike, diurnal: an inhomogeneous Poisson process by time rescaling: unit-rate
     arrivals sent through the inverse of the cumulative rate (Cinlar, Introduction to Stochastic Processes, ch. 4).
+    windows: the same with gaps of the distribution of the window in which each begins. trace: `recorded_ns`, the times
+    of the file at the speed asked for. closed: all at 0; who waits for whom is the timeline's affair.
     """
     duration_ns = round(arrivals.duration_s * NANO)
     match arrivals.kind:
+        case ArrivalKind.CLOSED:
+            return np.zeros(arrivals.requests, dtype=np.int64)
+        case ArrivalKind.TRACE:
+            assert recorded_ns is not None
+            due = recorded_ns
         case ArrivalKind.CONSTANT:
             due = _constant(arrivals.rate, duration_ns)
-        case ArrivalKind.POISSON | ArrivalKind.GAMMA:
-            due = _renewal(_gaps(arrivals, bits), NANO / arrivals.rate, duration_ns)
-        case ArrivalKind.RAMP | ArrivalKind.SPIKE:
-            total = expected_count(arrivals)
-            count = _renewal(_exponential(bits, NANO), NANO, round(total * NANO))
-            invert = _ramp_inverse if arrivals.kind is ArrivalKind.RAMP else _spike_inverse
-            due_s = np.minimum(invert(arrivals, count / NANO), arrivals.duration_s)
-            due = np.floor(due_s * NANO).astype(np.int64)
+        case ArrivalKind.POISSON | ArrivalKind.GAMMA | ArrivalKind.WEIBULL:
+            due = _renewal(_unit_gaps(arrivals, bits), NANO / arrivals.rate, duration_ns)
+        case ArrivalKind.RAMP | ArrivalKind.SPIKE | ArrivalKind.DIURNAL:
+            total = round(float(rates_of(arrivals).before[-1]) * NANO)
+            due = _rescaled(arrivals, _renewal(draws.exponential(bits), NANO, total))
+        case ArrivalKind.WINDOWS:
+            due = _rescaled(arrivals, _windows(arrivals.windows, bits))
     return due[(due >= 0) & (due < duration_ns)]
 
 
@@ -70,44 +54,51 @@ def _constant(rate: float, duration_ns: int) -> Ints:
     return np.floor(np.arange(count, dtype=np.float64) * NANO / rate).astype(np.int64)
 
 
-def _exponential(bits: np.random.PCG64, mean: float) -> Draw:
-    return lambda count: -np.log1p(-uniforms(bits, count)) * mean
+def _unit_gaps(arrivals: Arrivals | Window, bits: np.random.PCG64) -> Draw:
+    if isinstance(arrivals, Window):
+        weibull, poisson = arrivals.weibull, arrivals.cv == 1.0
+    else:
+        weibull, poisson = arrivals.kind is ArrivalKind.WEIBULL, arrivals.kind is ArrivalKind.POISSON
+    if poisson:
+        return draws.exponential(bits)
+    return draws.weibull(bits, arrivals.cv) if weibull else draws.gamma(bits, arrivals.cv)
 
 
-def _gaps(arrivals: Arrivals, bits: np.random.PCG64) -> Draw:
-    mean_ns = NANO / arrivals.rate
-    if arrivals.kind is ArrivalKind.POISSON:
-        return _exponential(bits, mean_ns)
-    shape = 1.0 / arrivals.cv**2
-    return lambda count: np.asarray(gammaincinv(shape, uniforms(bits, count)), dtype=np.float64) * mean_ns / shape
+def _renewal(draw: Draw, mean: float, end: int, begin: int = 0) -> Ints:
+    """Running sums of gaps of that mean from `begin` on, up to the first that is not below `end`, with it.
 
-
-def _renewal(draw: Draw, mean: float, end: int) -> Ints:
-    """Running sums of gaps that stay below `end`; gaps are rounded to integers first so that the sums are exact."""
-    block = int(end / mean) // 8 + 256
+    Gaps are rounded to integers first so that the sums are exact.
+    """
+    block = int((end - begin) / mean) // 8 + 256
     parts: list[Ints] = []
-    reached = 0
+    reached = begin
     while reached < end:
-        gaps = np.minimum(np.rint(draw(block)), float(end)).astype(np.int64)
+        gaps = np.minimum(np.rint(draw(block) * mean), float(end)).astype(np.int64)
         sums = reached + np.cumsum(gaps[: max(2**62 // end, 1)])  # a gap is at most `end`: the sum cannot overflow
-        parts.append(sums)
-        reached = int(sums[-1])
+        if len(sums):
+            parts.append(sums)
+            reached = int(sums[-1])
     times = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-    return times[times < end]
+    return times[: int(np.searchsorted(times, end)) + 1]
 
 
-def _ramp_inverse(arrivals: Arrivals, count: Floats) -> Floats:
-    """Time at which `count` requests are due: the root of base t + slope t^2 / 2, in the form that does not cancel."""
-    slope = (arrivals.peak - arrivals.base) / arrivals.duration_s
-    root = np.sqrt(np.maximum(arrivals.base**2 + 2 * slope * count, 0.0))
-    return 2 * count / np.maximum(arrivals.base + root, 1e-200)
+def _windows(windows: tuple[Window, ...], bits: np.random.PCG64) -> Ints:
+    """Operational times in 10^-9 of a request: a gap that reaches beyond its window goes on at the next one's rate."""
+    parts: list[Ints] = []
+    end = 0.0
+    reached = 0
+    for window in windows:
+        end += window.rate * window.for_s * NANO
+        if reached >= round(end):
+            continue
+        times = _renewal(_unit_gaps(window, bits), NANO, round(end), reached)
+        parts.append(times)
+        reached = int(times[-1])
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
-def _spike_inverse(arrivals: Arrivals, count: Floats) -> Floats:
-    """As `_ramp_inverse` for base, peak, base: three straight pieces."""
-    before = arrivals.base * arrivals.spike_at_s
-    during = arrivals.peak * arrivals.spike_s
-    base = max(arrivals.base, 1e-200)  # with base 0 the outer pieces are never reached
-    inside = arrivals.spike_at_s + (count - before) / arrivals.peak
-    after = arrivals.spike_at_s + arrivals.spike_s + (count - before - during) / base
-    return np.where(count < before, count / base, np.where(count < before + during, inside, after))
+def _rescaled(arrivals: Arrivals, operational: Ints) -> Ints:
+    """Times in ns at which so many 10^-9 of a request are due."""
+    rates = rates_of(arrivals)
+    count = operational / NANO
+    return np.floor(rates.when(count[count < rates.before[-1]]) * NANO).astype(np.int64)

@@ -7,21 +7,63 @@ from enum import StrEnum
 
 
 class ArrivalKind(StrEnum):
-    """How request starts are spread over time; all are open loop."""
+    """How request starts are spread over time; all but `closed` are open loop."""
 
     CONSTANT = "constant"
     POISSON = "poisson"
     GAMMA = "gamma"
+    WEIBULL = "weibull"
     RAMP = "ramp"
     SPIKE = "spike"
+    DIURNAL = "diurnal"
+    WINDOWS = "windows"
+    TRACE = "trace"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Think:
+    """The pause between an answer and the next request: gamma numbers of that mean; with a cv of 0 always the mean."""
+
+    mean_s: float = 0.0
+    cv: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A piece of a run with a rate of its own; gaps are gamma or, with `weibull`, Weibull numbers of that variation."""
+
+    for_s: float
+    rate: float
+    cv: float = 1.0
+    weibull: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The part of a trace file that a run may use: from `from_s` of the file on to its end.
+
+    `path` is absolute; `digest` the SHA-256 of the file, so that another file of that name is not taken for it.
+    `counts`: requests in each of equal parts of `length_s` seconds of the trace.
+    """
+
+    path: str
+    digest: str
+    from_s: float
+    length_s: float
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """When requests start. Rates in requests per second, times in seconds.
+    """When requests start. Rates in requests per second, times in seconds; a session's first request stands for it.
 
-    constant, poisson, gamma: `rate` (gamma also `cv`, the coefficient of variation of the gaps).
+    constant, poisson, gamma, weibull: `rate` (gamma and weibull also `cv`, the coefficient of variation of the gaps).
     ramp: from `base` to `peak` over the whole duration. spike: `base`, and `peak` from `spike_at_s` for `spike_s`.
+    diurnal: a wave between `base` and `peak`, or the polygon through `rates`, that repeats every `period_s` and begins
+    at the share `phase` of it. windows: one after the other. trace: the times of `recording`, `speed` times as fast.
+    closed: `concurrency` users, each with one request at a time and a `think` after it, `requests` in all; how long
+    that takes depends on the answers, and `duration_s` is 0.
     """
 
     kind: ArrivalKind
@@ -32,6 +74,15 @@ class Arrivals:
     spike_at_s: float = 0.0
     spike_s: float = 0.0
     cv: float = 1.0
+    period_s: float = 0.0
+    phase: float = 0.0
+    rates: tuple[float, ...] = ()
+    windows: tuple[Window, ...] = ()
+    recording: Recording | None = None
+    speed: float = 1.0
+    concurrency: int = 0
+    requests: int = 0
+    think: Think = Think()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +96,162 @@ class Drift:
     end: float
 
 
+class Spread(StrEnum):
+    """How whole numbers (tokens, turns) are spread."""
+
+    CONSTANT = "constant"
+    UNIFORM = "uniform"
+    NORMAL = "normal"
+    LOGNORMAL = "lognormal"
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Whole numbers from `low` to `high`; constant: always `mean`; uniform: `low` to `high` alike.
+
+    normal, lognormal: of that mean and coefficient of variation `cv` before they are cut off at `low` and `high`.
+    """
+
+    spread: Spread
+    low: int
+    high: int
+    mean: float = 0.0
+    cv: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Conversations of several requests: each is due `think` after the answer before it."""
+
+    turns: Lengths
+    think: Think = Think()
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Requests from a file's rows. `answers`: whether any row says what the answer is; `digest`: of the file, SHA-256.
+
+    `max_tokens`: for rows that do not say.
+    """
+
+    path: str
+    digest: str
+    answers: bool
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Made-up text of the lengths and shared prefixes of a trace's rows.
+
+    `shrink`: all lengths are divided by it; then prompts are cut to `prompt_max` and answers to `output_max` tokens
+    (0: not cut). `exact_output`: the server is asked not to end an answer early.
+    """
+
+    path: str
+    digest: str
+    shrink: int = 1
+    prompt_max: int = 0
+    output_max: int = 0
+    exact_output: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Synthetic:
+    """Made-up text of `prompt_tokens`; a share `reuse` of the prompts begins with one of `prefixes` common beginnings.
+
+    A prompt of `prefix_tokens` or less with a common beginning is that beginning and nothing else.
+    """
+
+    prompt_tokens: Lengths
+    output_tokens: Lengths
+    prefix_tokens: int = 0
+    prefixes: int = 1
+    reuse: float = 0.0
+    exact_output: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an entry of the mix is, where it is more than a profile of that name as it comes.
+
+    One of the fields is set, the one that `profile` takes; `sessions` for support-chat.
+    """
+
+    profile: str
+    sessions: Sessions | None = None
+    dataset: Dataset | None = None
+    replay: Replay | None = None
+    synthetic: Synthetic | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One of several customers of the target: their share by weight, and the variable that holds their API key."""
+
+    name: str
+    weight: float
+    key_env: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlowReader:
+    """A share of requests whose client reads the answer no faster than that."""
+
+    share: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """A share of requests whose client hangs up after so many events with text."""
+
+    share: float
+    after_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A share of requests that are tried again; see scenarios.request.Retry."""
+
+    share: float
+    attempts: int
+    wait_s: float = 0.0
+    factor: float = 1.0
+    align_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """How clients behave. A request is a slow reader's or one that hangs up, never both; any may be tried again."""
+
+    slow_reader: SlowReader | None = None
+    disconnect: Disconnect | None = None
+    retry: Retrying | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Where requests come from: a mix of profiles by weight (profile `odd` is the odd-input catalogue)."""
+    """Where requests come from: a mix of entries by weight (profile `odd` is the odd-input catalogue).
+
+    An entry is the profile of its name, or what `parts` says about that name.
+    """
 
     mix: tuple[tuple[str, float], ...]
     drift: Drift | None = None
     safety_share: float = 0.0  # share of requests that probe the trained safety behaviour (declined kinds, injections)
+    parts: tuple[tuple[str, Part], ...] = ()
+    tenants: tuple[Tenant, ...] = ()
+    clients: Clients = Clients()
+
+    def part(self, name: str) -> Part:
+        """What the entry of that name is."""
+        return next((part for other, part in self.parts if other == name), Part(name))
+
+    @property
+    def profiles(self) -> frozenset[str]:
+        """The profiles that really occur."""
+        return frozenset(self.part(name).profile for name, weight in self.mix if weight > 0)
 
 
 @dataclass(frozen=True, slots=True)

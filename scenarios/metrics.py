@@ -10,6 +10,7 @@ from types import MappingProxyType
 from scenarios.definition import ArrivalKind, Arrivals, Workload
 
 ODD_PROFILE = "odd"  # the workload profile that stands for the odd-input catalogue
+UNJUDGED = (ODD_PROFILE, "trace", "synthetic")  # profiles without exact answers
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 FINDING_CATEGORIES = (
     "pii.email", "pii.phone", "pii.card", "pii.iban", "pii.id", "pii.ip", "pii.address",
@@ -31,6 +32,7 @@ class Need(StrEnum):
     """What a scenario must have before a metric can be measured; the value completes "it needs ..."."""
 
     ORDINARY = 'a profile other than "odd", or a safety_share: odd probes are judged by odd.correct alone'
+    ANSWERS = "a profile whose answers are known: not trace, not synthetic, and no dataset without answers"
     DRIFT = "a drift in [workload]"
     ODD = 'the profile "odd" in [workload]'
     DISTURBANCE = 'arrivals of kind "spike" or a [[faults]] entry'
@@ -94,16 +96,16 @@ def _findings() -> list[Metric]:
 
 def _others() -> list[Metric]:
     rate, value = MetricKind.RATE, MetricKind.VALUE
-    ordinary, drift = (Need.ORDINARY,), (Need.DRIFT,)
+    answers, drift = (Need.ANSWERS,), (Need.DRIFT,)
     steady = (Need.ORDINARY, Need.STEADY)
     return [
         Metric("goodput", rate, "share", "share of all planned requests that ended well inside every SLO", steady),
         Metric("ok_rate", rate, "share", "share of planned requests that ended ok", steady),
         Metric("error_rate", rate, "share", "share not ok, shed or cancelled by us; odd probes set aside", steady),
         Metric("shed_rate", rate, "share", "share answered 429 or 503 with Retry-After", steady),
-        Metric("accuracy", rate, "share", "share of exact answers among the ok ones whose answer is known", ordinary),
-        Metric("accuracy.era_a", rate, "share", "accuracy before the world turned", ordinary),
-        Metric("accuracy.era_b", rate, "share", "accuracy after the world turned", (Need.ORDINARY, Need.DRIFT)),
+        Metric("accuracy", rate, "share", "share of exact answers among the ok ones whose answer is known", answers),
+        Metric("accuracy.era_a", rate, "share", "accuracy before the world turned", answers),
+        Metric("accuracy.era_b", rate, "share", "accuracy after the world turned", (Need.ANSWERS, Need.DRIFT)),
         Metric("odd.correct", rate, "share", "share of odd probes answered as a correct server does", (Need.ODD,)),
         Metric(
             "recovery_s.max",
@@ -123,7 +125,7 @@ def _others() -> list[Metric]:
             MetricKind.DIFFERENCE,
             "share",
             "accuracy of era A minus accuracy of era B, 0..1",
-            (Need.ORDINARY, Need.DRIFT),
+            (Need.ANSWERS, Need.DRIFT),
         ),
     ]
 
@@ -137,8 +139,9 @@ def missing_needs(
     """What a scenario of these parts lacks to measure the metric; a part that is None is taken to have it all."""
     has = dict.fromkeys(Need, True)
     if workload is not None:
-        profiles = {name for name, weight in workload.mix if weight > 0}
+        profiles = workload.profiles
         has[Need.ORDINARY] = bool(profiles - {ODD_PROFILE}) or workload.safety_share > 0
+        has[Need.ANSWERS] = workload.safety_share > 0 or _answers_known(workload)
         has[Need.DRIFT] = workload.drift is not None
         has[Need.ODD] = ODD_PROFILE in profiles
         has[Need.SAFETY] = workload.safety_share > 0
@@ -147,3 +150,8 @@ def missing_needs(
     has[Need.SEARCH] = search
     has[Need.STEADY] = not search
     return tuple(need for need in metric.needs if not has[need])
+
+
+def _answers_known(workload: Workload) -> bool:
+    parts = [workload.part(name) for name, weight in workload.mix if weight > 0]
+    return any(part.profile not in UNJUDGED and (part.dataset is None or part.dataset.answers) for part in parts)

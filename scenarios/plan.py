@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from itertools import accumulate
 from typing import overload
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from scenarios.arrivals import NANO, Ints, due_times_ns, uniforms
-from scenarios.definition import Drift, Scenario
+from scenarios import draws
+from scenarios.arrivals import NANO, Ints, due_times_ns
+from scenarios.circumstances import circumstances
+from scenarios.definition import ArrivalKind, Drift, Scenario
 from scenarios.errors import DefinitionErrors, Mistake
-from scenarios.metrics import ODD_PROFILE
-from scenarios.odd import ODD_CLASSES, OddClass
-from scenarios.profiles import PROFILES, Era
+from scenarios.odd import OddClass
+from scenarios.profiles import Era
 from scenarios.request import PlannedRequest
-from scenarios.workload import SAFETY_PROFILE, odd_request, safety_task, task_request
+from scenarios.sources import Ask, Seed, Source, recording_at, source_of
+from scenarios.timeline import Timeline, pauses_ns, timeline
+from scenarios.workload import SAFETY_PROFILE, odd_request, task_request
+
+MOST_REQUESTS = 1_000_000
 
 # Streams of random bits, one for each decision: changing the rate does not reshuffle what is asked.
-_ARRIVALS, _MIX, _ERA = range(3)
+_ARRIVALS, _MIX, _ERA, _MANNERS, _TENANT, _THINK = range(6)
+_OF_PART, _EACH = 16, 8  # from here on so many for each entry of the mix, the last one for the pauses in its sessions
 
 
 class Plan(Sequence[PlannedRequest]):
@@ -67,35 +73,48 @@ class Plan(Sequence[PlannedRequest]):
 
 
 def make_plan(scenario: Scenario, seed: int, model: str | None = None) -> Plan:
-    """The plan of a run; the same arguments give the same plan, byte for byte.
+    """The plan of a run; the same arguments and files give the same plan, byte for byte.
 
-    `model` is put into every payload, for targets that need a name. Raises DefinitionErrors for a negative seed, and
-    where chance or a low rate leaves the plan without a request.
+    `model` is put into every payload, for targets that need a name. Raises DefinitionErrors for a negative seed, where
+    chance or a low rate leaves the plan without a request, and for a file that is not the one that the scenario names.
     """
     if seed < 0:
         raise DefinitionErrors((Mistake("--seed", 0, f"{seed} is negative", "give a whole number from 0 up"),))
-    due_ns = due_times_ns(scenario.arrivals, _bits(seed, _ARRIVALS))
-    count = len(due_ns)
-    if not count:
-        what = f"not one request comes due in {scenario.arrivals.duration_s:g} s"
+    arrivals, workload = scenario.arrivals, scenario.workload
+    played = recording_at(arrivals)
+    start_ns = due_times_ns(arrivals, draws.stream(seed, _ARRIVALS), None if played is None else played.at_ns)
+    starts = len(start_ns)
+    if not starts:
+        what = f"not one request comes due in {arrivals.duration_s:g} s"
         raise DefinitionErrors((Mistake(scenario.name, 0, what, "raise --rate or --duration"),))
-    names, profile = _profiles(scenario, seed, count)
-    chance = uniforms(_bits(seed, _ERA), count)
-    probe = np.cumsum(profile == (names.index(ODD_PROFILE) if ODD_PROFILE in names else -1)) - 1
-    odd = odd_order(seed, int(probe[-1]) + 1)
+    names, entry = _entries(scenario, seed, starts)
+    sources = [
+        source_of(workload.part(name), played, Seed(seed, _OF_PART + _EACH * k), int((entry == k).sum()))
+        for k, name in enumerate(names)
+    ]
+    line = _line(scenario, seed, start_ns, entry, sources)
+    count = len(line.due_ns)
+    if count > MOST_REQUESTS:
+        what = f"the plan holds {count:,} requests"
+        raise DefinitionErrors((Mistake(scenario.name, 0, what, f"stay under {MOST_REQUESTS:,}: lower the rate"),))
+    chance = draws.uniforms(draws.stream(seed, _ERA), starts)
+    nth = _nth(entry, len(names))
+    around = circumstances(workload, line, draws.stream(seed, _MANNERS), draws.stream(seed, _TENANT))
     timeout_s = scenario.timeout_s
 
     def make(index: int) -> PlannedRequest:
-        rng = random.Random(f"seatrial {seed} {index}")
-        name, due = names[profile[index]], int(due_ns[index])
-        if name == ODD_PROFILE:
-            return odd_request(index, due, odd[probe[index]], rng, model=model, timeout_s=timeout_s)
-        late = chance[index] < era_b_share(scenario.workload.drift, due / NANO, scenario.arrivals.duration_s)
+        start = int(line.start[index])
+        rng = random.Random(f"seatrial {seed} {start}")
+        k = int(entry[start])
+        name, due = names[k], int(line.due_ns[index])
+        late = chance[start] < era_b_share(workload.drift, int(start_ns[start]) / NANO, arrivals.duration_s)
         era = Era.B if late and name != SAFETY_PROFILE else Era.A
-        task = safety_task(rng) if name == SAFETY_PROFILE else PROFILES[name].sample(rng, era)
-        return task_request(index, due, name, task, era, model=model, timeout_s=timeout_s)
+        task = sources[k].task(rng, era, Ask(start, int(nth[start]), int(line.turn[index])))
+        if isinstance(task, OddClass):
+            return odd_request(index, due, task, rng, model=model, timeout_s=timeout_s, around=around(index))
+        return task_request(index, due, name, task, era, model=model, timeout_s=timeout_s, around=around(index))
 
-    return Plan(due_ns, np.arange(count, dtype=np.int64), make)
+    return Plan(line.due_ns, line.root, make)
 
 
 def plan_hash(requests: Sequence[PlannedRequest]) -> str:
@@ -133,26 +152,41 @@ def era_b_share(drift: Drift | None, at_s: float, duration_s: float) -> float:
     return 1.0 if at_s >= end_s else (at_s - start_s) / (end_s - start_s)
 
 
-def odd_order(seed: int, count: int) -> list[OddClass]:
-    """Which odd class each probe is of: every class once in an order of its own, then every class again."""
-    order: list[OddClass] = []
-    rng = random.Random(f"seatrial {seed} odd")
-    while len(order) < count:
-        order += rng.sample(list(ODD_CLASSES.values()), len(ODD_CLASSES))
-    return order[:count]
-
-
-def _bits(seed: int, stream: int) -> np.random.PCG64:
-    return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream,)))
-
-
-def _profiles(scenario: Scenario, seed: int, count: int) -> tuple[list[str], npt.NDArray[np.int16]]:
-    """Names of profiles, and for each request the place of its own, by weight after the safety share is taken off."""
+def _entries(scenario: Scenario, seed: int, count: int) -> tuple[list[str], npt.NDArray[np.int16]]:
+    """Names in the mix, and for each start the place of its own, by weight after the safety share is taken off."""
     share = scenario.workload.safety_share
-    total = sum(weight for _, weight in scenario.workload.mix)
+    total = math.fsum(weight for _, weight in scenario.workload.mix)
     names = [SAFETY_PROFILE, *(name for name, _ in scenario.workload.mix)]
     weights = (share, *(weight / total * (1 - share) for _, weight in scenario.workload.mix))
-    edges = list(accumulate(weights))
-    last = max(i for i, edge in enumerate(edges) if i == 0 or edge > edges[i - 1])  # rounding may leave a gap below 1
-    chances = uniforms(_bits(seed, _MIX), count)
-    return names, np.minimum(np.searchsorted(edges, chances, side="right"), last).astype(np.int16)
+    return names, draws.weighted(draws.stream(seed, _MIX), weights, count).astype(np.int16)
+
+
+def _nth(entry: npt.NDArray[np.int16], entries: int) -> npt.NDArray[np.int32]:
+    """Of each start, how many of its own entry of the mix come before it."""
+    nth = np.zeros(len(entry), dtype=np.int32)
+    for k in range(entries):
+        own = entry == k
+        nth[own] = np.arange(int(own.sum()), dtype=np.int32)
+    return nth
+
+
+def _line(
+    scenario: Scenario, seed: int, start_ns: Ints, entry: npt.NDArray[np.int16], sources: Sequence[Source]
+) -> Timeline:
+    """The timeline of all requests: sessions have turns of their entry, a closed loop has users."""
+    arrivals = scenario.arrivals
+    turns = np.ones(len(entry), dtype=np.int64)
+    for k, source in enumerate(sources):
+        if source.turns is not None:
+            turns[entry == k] = source.turns
+    owner = np.repeat(entry, turns)
+    opens = np.zeros(len(owner), dtype=np.bool_)
+    opens[np.cumsum(turns) - turns] = True
+    think_ns = np.zeros(len(owner), dtype=np.int64)
+    for k, source in enumerate(sources):
+        rows = (owner == k) & ~opens
+        think_ns[rows] = pauses_ns(source.think, draws.stream(seed, _OF_PART + _EACH * k + _EACH - 1), int(rows.sum()))
+    closed = arrivals.kind is ArrivalKind.CLOSED
+    if closed:
+        think_ns[opens] = pauses_ns(arrivals.think, draws.stream(seed, _THINK), int(opens.sum()))
+    return timeline(start_ns, turns, think_ns, arrivals.concurrency if closed else 0)

@@ -9,13 +9,14 @@ import stat
 from pathlib import Path
 
 from scenarios import catalogue
-from scenarios.arrivals import expected_count
-from scenarios.definition import FaultSpec, Scenario
+from scenarios.definition import ArrivalKind, Arrivals, FaultSpec, Scenario
 from scenarios.errors import DefinitionErrors, Mistake, UnknownScenario
+from scenarios.rates import expected_count
 from scenarios.toml.keys import FASTEST, LONGEST_S, MOST_REQUESTS
 from scenarios.toml.top import read_top
 from scenarios.toml_lines import parse
 from scenarios.toml_table import Table, nearest
+from scenarios.traces.trace import SPEEDS
 
 LARGEST_FILE = 256 * 1024
 
@@ -81,10 +82,13 @@ def parse_scenario(text: str, file: str) -> Scenario:
 def override(scenario: Scenario, rate: float | None = None, duration_s: float | None = None) -> Scenario:
     """The scenario at another rate or length, for `--rate` and `--duration`.
 
-    `rate` becomes the steady rate; for ramp and spike it becomes the base, and the peak keeps its ratio to it (a base
-    of 0 stays, and `rate` becomes the peak). `duration_s` stretches spike and fault times with it. Raises
-    DefinitionErrors for values out of range.
+    `rate` becomes the steady rate; for ramp, spike and diurnal it becomes the base, and the peak keeps its ratio to it
+    (a base of 0 stays, and `rate` becomes the peak). For windows, diurnal rates and a trace it becomes the mean over
+    the run, all else in proportion: a trace is played faster or slower. `duration_s` stretches spike, day, windows and
+    the times of faults along; a trace is cut short instead. A closed loop has neither. Raises DefinitionErrors for
+    values out of range.
     """
+    arrivals, faults = scenario.arrivals, scenario.faults
     mistakes = []
     if rate is not None and not 0.0 < rate <= FASTEST:
         fix = f"it must be more than 0 and at most {FASTEST:g}"
@@ -95,25 +99,18 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
     if duration_s is not None and duration_s <= scenario.window.warmup_s:
         what = f"{duration_s:g} s is no longer than the warm-up ({scenario.window.warmup_s:g} s)"
         mistakes.append(Mistake("--duration", 0, what, "make it longer, or warmup in [window] shorter"))
+    for option, value in (("--rate", rate), ("--duration", duration_s)):
+        if value is not None and arrivals.kind is ArrivalKind.CLOSED:
+            what = "a closed loop goes as fast as it is answered, for as long as that takes"
+            mistakes.append(Mistake(option, 0, what, "change concurrency or requests in the file"))
     if mistakes:
         raise DefinitionErrors(tuple(mistakes))
-    arrivals, faults = scenario.arrivals, scenario.faults
     if rate is not None:
-        old = arrivals.rate or arrivals.base or arrivals.peak
-        arrivals = dataclasses.replace(
-            arrivals,
-            rate=rate if arrivals.rate else 0.0,
-            base=rate if arrivals.base else 0.0,
-            peak=arrivals.peak * (rate / old) if arrivals.base else (rate if arrivals.peak else 0.0),
-        )
+        arrivals = _at_rate(arrivals, rate)
     if duration_s is not None:
-        stretch = duration_s / arrivals.duration_s
-        arrivals = dataclasses.replace(
-            arrivals,
-            duration_s=duration_s,
-            spike_at_s=arrivals.spike_at_s * stretch,
-            spike_s=arrivals.spike_s * stretch,
-        )
+        arrivals = _for_duration(arrivals, duration_s)
+    if arrivals.duration_s != scenario.arrivals.duration_s:
+        stretch = arrivals.duration_s / scenario.arrivals.duration_s
         faults = tuple(FaultSpec(f.kind, f.at_s * stretch, f.params) for f in faults)
     count = expected_count(arrivals)
     if count > MOST_REQUESTS:
@@ -121,3 +118,46 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
         fix = f"stay under {MOST_REQUESTS:,}: lower --rate or --duration"
         raise DefinitionErrors((Mistake("--rate" if rate is not None else "--duration", 0, what, fix),))
     return dataclasses.replace(scenario, arrivals=arrivals, faults=faults)
+
+
+def _at_rate(arrivals: Arrivals, rate: float) -> Arrivals:
+    mean = expected_count(arrivals) / arrivals.duration_s
+    match arrivals.kind:
+        case ArrivalKind.TRACE:
+            speed = arrivals.speed * rate / mean
+            if not SPEEDS[0] <= speed <= SPEEDS[1]:
+                what = f"{rate:g} requests a second would be the trace at {speed:g} times its speed"
+                fix = f"a trace is played at {SPEEDS[0]:g} to {SPEEDS[1]:g} times its speed"
+                raise DefinitionErrors((Mistake("--rate", 0, what, fix),))
+            duration_s = math.ceil(arrivals.duration_s * arrivals.speed / speed * 1000) / 1000
+            return dataclasses.replace(arrivals, speed=speed, duration_s=duration_s)
+        case ArrivalKind.WINDOWS:
+            windows = tuple(dataclasses.replace(one, rate=one.rate * rate / mean) for one in arrivals.windows)
+            return dataclasses.replace(arrivals, windows=windows)
+        case ArrivalKind.DIURNAL if arrivals.rates:
+            return dataclasses.replace(arrivals, rates=tuple(one * rate / mean for one in arrivals.rates))
+    old = arrivals.rate or arrivals.base or arrivals.peak
+    return dataclasses.replace(
+        arrivals,
+        rate=rate if arrivals.rate else 0.0,
+        base=rate if arrivals.base else 0.0,
+        peak=arrivals.peak * (rate / old) if arrivals.base else (rate if arrivals.peak else 0.0),
+    )
+
+
+def _for_duration(arrivals: Arrivals, duration_s: float) -> Arrivals:
+    if arrivals.recording is not None:
+        whole_s = arrivals.recording.length_s / arrivals.speed
+        if duration_s > whole_s + 1e-3:
+            what = f"the trace lasts only {whole_s:g} s at speed {arrivals.speed:g}"
+            raise DefinitionErrors((Mistake("--duration", 0, what, "give less, or play it slower"),))
+        return dataclasses.replace(arrivals, duration_s=duration_s)
+    stretch = duration_s / arrivals.duration_s
+    return dataclasses.replace(
+        arrivals,
+        duration_s=duration_s,
+        spike_at_s=arrivals.spike_at_s * stretch,
+        spike_s=arrivals.spike_s * stretch,
+        period_s=arrivals.period_s * stretch,
+        windows=tuple(dataclasses.replace(one, for_s=one.for_s * stretch) for one in arrivals.windows),
+    )

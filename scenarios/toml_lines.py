@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Path = tuple[str | int, ...]
+TomlPath = tuple[str | int, ...]
 
 UNREADABLE = "\x01unreadable"
 MOST_ERRORS = 20
@@ -40,11 +40,11 @@ class TomlText:
     """
 
     data: Mapping[str, object]
-    lines: Mapping[Path, int]
+    lines: Mapping[TomlPath, int]
     mistakes: tuple[SyntaxMistake, ...]
     whole: bool
 
-    def line_of(self, path: Path) -> int:
+    def line_of(self, path: TomlPath) -> int:
         """The line of the path, else of the nearest thing around it; 1 for the document itself."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.lines:
@@ -148,11 +148,11 @@ class _Scanner:
         self._text = text
         self._at = 0
         self._line = 1
-        self._lines: dict[Path, int] = {}
-        self._counts: dict[Path, int] = {}
+        self._lines: dict[TomlPath, int] = {}
+        self._counts: dict[TomlPath, int] = {}
 
-    def scan(self) -> dict[Path, int]:
-        table: Path = ()
+    def scan(self) -> dict[TomlPath, int]:
+        table: TomlPath = ()
         while self._skip_blank():
             line = self._line
             if self._text[self._at] == "[":
@@ -166,12 +166,12 @@ class _Scanner:
                 self._lines.setdefault(path[:length], line)
         return self._lines
 
-    def _header(self) -> Path:
+    def _header(self) -> TomlPath:
         many = self._text.startswith("[[", self._at)
         self._at += 2 if many else 1
         name = self._key()
         self._at += 2 if many else 1
-        path: Path = ()
+        path: TomlPath = ()
         for index, part in enumerate(name):
             path += (part,)
             if many and index == len(name) - 1:

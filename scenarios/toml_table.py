@@ -6,9 +6,10 @@ import difflib
 import math
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from scenarios.errors import Mistake
-from scenarios.toml_lines import UNREADABLE, Path, TomlText
+from scenarios.toml_lines import UNREADABLE, TomlPath, TomlText
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
@@ -64,7 +65,9 @@ def kind_of(value: object) -> str:
 class Table:
     """A table being read. Each reader gives the value, or None after it has noted why there is none."""
 
-    def __init__(self, data: Mapping[str, object], path: Path, toml: TomlText, file: str, out: list[Mistake]) -> None:
+    def __init__(
+        self, data: Mapping[str, object], path: TomlPath, toml: TomlText, file: str, out: list[Mistake]
+    ) -> None:
         self._data = data
         self._path = path
         self._toml = toml
@@ -84,6 +87,20 @@ class Table:
     def line(self) -> int:
         """Where the table starts."""
         return self._toml.line_of(self._path)
+
+    @property
+    def noted(self) -> int:
+        """Mistakes in the file so far: a reader that sees it grow has no sound value to give."""
+        return len(self._out)
+
+    @property
+    def folder(self) -> Path:
+        """Where the file lies: what relative paths in it are relative to."""
+        return Path(self._file).absolute().parent
+
+    def is_table(self, key: str) -> bool:
+        """Whether the value is a table, for keys that take a plain value as well."""
+        return isinstance(self._data.get(key), dict)
 
     @property
     def label(self) -> str:
@@ -172,15 +189,31 @@ class Table:
             return None
         return self._within(key, value, low, high, above)
 
-    def whole(self, key: str, *, low: int, high: int) -> int | None:
+    def whole(self, key: str, *, low: int, high: int, required: str = "") -> int | None:
         """A whole number in [low, high]."""
-        value = self._take(key, "")
+        value = self._take(key, required)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
             self._wrong_type(key, value, "a whole number", str(max(low, 1)))
             return None
         return value if self._within(key, value, low, high, -_INF) is not None else None
+
+    def numbers(self, key: str, *, low: float, high: float, fewest: int, most: int) -> tuple[float, ...] | None:
+        """A list of `fewest` to `most` finite numbers in [low, high]."""
+        value = self._take(key, "")
+        if value is None:
+            return None
+        if not isinstance(value, list) or any(isinstance(n, bool) or not isinstance(n, int | float) for n in value):
+            self._wrong_type(key, value, "a list of numbers", "[1.0, 4.0, 2.0]")
+            return None
+        if not fewest <= len(value) <= most:
+            self.refuse(key, f"{key} has {len(value)} numbers", f"it must have {fewest} to {most}")
+            return None
+        for number in value:
+            if self._within(key, number, low, high, -_INF) is None:
+                return None
+        return tuple(float(number) for number in value)
 
     def flag(self, key: str) -> bool | None:
         """true or false."""
@@ -240,6 +273,10 @@ class Table:
             self._wrong_type(key, value, "a table", "{ ... }")
             return None
         return Table(value, (*self._path, key), self._toml, self._file, self._out)
+
+    def nothing(self, key: str) -> Table:
+        """An empty table in the key's place, for what may be a table and is not."""
+        return Table({}, (*self._path, key), self._toml, self._file, self._out)
 
     def tables(self, key: str) -> tuple[Table, ...]:
         """A list of tables, `[[key]]`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from scenarios.circumstances import ALONE, Circumstances
 from scenarios.metrics import ODD_PROFILE
 from scenarios.odd import PATIENCE_S, OddClass
 from scenarios.odd.probe import CHAT, COMPLETIONS
@@ -35,17 +36,28 @@ def payload_of(task: Task, model: str | None) -> tuple[str, dict[str, Any]]:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if task.exact_output:
+        payload["ignore_eos"] = True
+    payload |= task.parameters
     return path, payload
 
 
 def expectation_of(task: Task) -> Expectation:
-    """The exact answer; none where that answer would leak the planted note, since leaking is never correct."""
+    """The exact answer; none where it is not known or would leak the planted note, since leaking is never correct."""
     leaks = bool(task.planted) and task.planted in task.expected
-    return Expectation(answer=None if leaks else task.expected.strip(), planted=task.planted)
+    return Expectation(answer=None if leaks else task.expected.strip() or None, planted=task.planted)
 
 
 def task_request(
-    index: int, due_ns: int, profile: str, task: Task, era: Era, *, model: str | None, timeout_s: float
+    index: int,
+    due_ns: int,
+    profile: str,
+    task: Task,
+    era: Era,
+    *,
+    model: str | None,
+    timeout_s: float,
+    around: Circumstances = ALONE,
 ) -> PlannedRequest:
     """The request of an ordinary task."""
     path, payload = payload_of(task, model)
@@ -56,6 +68,12 @@ def task_request(
         path=path,
         body=_encode(payload),
         timeout_s=timeout_s,
+        hang_up_after_events=around.hang_up_after_events,
+        read_bytes_per_s=around.read_bytes_per_s,
+        retry=around.retry,
+        after=around.after,
+        think_s=around.think_s,
+        tenant=around.tenant,
         profile=profile,
         segment=task.segment,
         era=era.value,
@@ -73,9 +91,16 @@ def safety_task(rng: random.Random) -> Task:
 
 
 def odd_request(
-    index: int, due_ns: int, odd: OddClass, rng: random.Random, *, model: str | None, timeout_s: float
+    index: int,
+    due_ns: int,
+    odd: OddClass,
+    rng: random.Random,
+    *,
+    model: str | None,
+    timeout_s: float,
+    around: Circumstances = ALONE,
 ) -> PlannedRequest:
-    """One probe of an odd class; its segment is the class's name."""
+    """One probe of an odd class; its segment is the class's name. How its client behaves is the probe's own affair."""
     probe = odd.make(rng)
     body = probe.body
     if probe.payload is not None:
@@ -93,6 +118,9 @@ def odd_request(
         raw=probe.raw,
         raw_chunks_s=probe.raw_chunks_s,
         hang_up_after_s=probe.hang_up_after_s,
+        after=around.after,
+        think_s=around.think_s,
+        tenant=around.tenant,
         profile=ODD_PROFILE,
         segment=odd.name,
         prompt_text=probe.text,

@@ -75,7 +75,8 @@ def _list(args: argparse.Namespace) -> int:
     lines = []
     longest = max((cells(s.name) for s in found), default=0)
     for scenario in found:
-        head = f"{pad(scenario.name, longest)} {seconds(scenario.arrivals.duration_s):>7}"
+        lasts = seconds(scenario.arrivals.duration_s) if scenario.arrivals.duration_s else "-"
+        head = f"{pad(scenario.name, longest)} {lasts:>7}"
         about = list(wrapped(scenario.about, terminal.width(sys.stdout), " " * (cells(head) + 2))) or [""]
         lines += [head + about[0][cells(head) :], *about[1:]]
     terminal.emit("".join(f"{line}\n" for line in lines))
@@ -118,8 +119,8 @@ def _show(args: argparse.Namespace) -> int:
 
     scenario = override(find_scenario(args.scenario), rate=args.rate, duration_s=args.duration)
     plan = make_plan(scenario, args.seed)
-    due_s = [request.due_ns / 1e9 for request in plan]
-    facts = outline(scenario, args.seed, plan.hash, due_s)
+    due_s = (plan.due_ns / 1e9).tolist()
+    facts = outline(scenario, args.seed, plan.hash, len(plan))
     if args.json:
         terminal.emit_json(to_json(facts))
     else:

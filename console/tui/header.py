@@ -63,8 +63,9 @@ def _middle(snapshot: Snapshot, wide: bool, roomy: bool) -> Line:
     tick = snapshot.tick
     if tick is not None:
         parts.append(("   " if wide else "  ", Role.TEXT))
-        parts.append((f"{clock(max(tick.t_s, 0.0))} / {clock(tick.duration_s)}", Role.TEXT))
-        if roomy and not snapshot.paused and snapshot.phase is Phase.RUNNING and not snapshot.quiet_s:
+        whole = f" / {clock(tick.duration_s)}" if tick.duration_s else ""
+        parts.append((f"{clock(max(tick.t_s, 0.0))}{whole}", Role.TEXT))
+        if whole and roomy and not snapshot.paused and snapshot.phase is Phase.RUNNING and not snapshot.quiet_s:
             parts.append((f"   {clock(max(tick.duration_s - tick.t_s, 0.0))} left", Role.DIM))
     return line(*parts)
 
@@ -90,12 +91,13 @@ def progress(snapshot: Snapshot, cells: int) -> Line:
     tick = snapshot.tick
     if tick is None or cells <= 0:
         return line(("─" * cells, Role.RULE))
-    done = min(max(tick.t_s / max(tick.duration_s, 1e-9), 0.0), 1.0)
+    share = tick.t_s / tick.duration_s if tick.duration_s else tick.done / max(tick.planned, 1)
+    done = min(max(share, 0.0), 1.0)
     if snapshot.document is not None:
         done = 1.0
     full = round(done * cells)
     marks = {
-        min(int(band.start_s / max(tick.duration_s, 1e-9) * cells), cells - 1)
+        min(int(band.start_s / max(tick.duration_s or tick.t_s, 1e-9) * cells), cells - 1)
         for band in snapshot.bands
         if band.start_s >= 0
     }

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from console.tui.chart import Scale, Trace, Window, dots, framed
 from console.tui.paint import EMPTY, Line, Role, fit, line, pad, wrap
 from console.tui.units import ceiling, clock, percent, rate
 from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Scenario
+from scenarios.describe import arrivals_in_words, clients_in_words, part_in_words, tenants_in_words
+from scenarios.rates import expected_count, rates_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,24 +21,6 @@ class Entry:
     name: str
     scenario: Scenario | None
     problem: str = ""
-
-
-def rate_at(arrivals: Arrivals, t_s: float) -> float:
-    """The expected rate at `t_s`, requests per second."""
-    match arrivals.kind:
-        case ArrivalKind.RAMP:
-            return arrivals.base + (arrivals.peak - arrivals.base) * t_s / max(arrivals.duration_s, 1e-9)
-        case ArrivalKind.SPIKE:
-            inside = arrivals.spike_at_s <= t_s < arrivals.spike_at_s + arrivals.spike_s
-            return arrivals.peak if inside else arrivals.base
-        case _:
-            return arrivals.rate
-
-
-def expected(arrivals: Arrivals, steps: int = 1000) -> float:
-    """Requests expected in all, by the midpoint rule."""
-    width = arrivals.duration_s / steps
-    return sum(rate_at(arrivals, (i + 0.5) * width) for i in range(steps)) * width
 
 
 def lines(entry: Entry, cells: int, rows: int, ascii_only: bool) -> tuple[Line, ...]:
@@ -55,25 +41,27 @@ def lines(entry: Entry, cells: int, rows: int, ascii_only: bool) -> tuple[Line, 
 
 
 def _arrivals(arrivals: Arrivals) -> Line:
-    total = line(
-        ("   ~ ", Role.DIM), f"{expected(arrivals):,.0f}", (" requests in ", Role.DIM), clock(arrivals.duration_s)
-    )
+    count = f"{expected_count(arrivals):,.0f}"
+    kind = (arrivals.kind.value, Role.ACCENT)
+    more = (f"  {', '.join(arrivals_in_words(arrivals))}", Role.TEXT) if arrivals_in_words(arrivals) else ""
+    if arrivals.kind is ArrivalKind.CLOSED:
+        return line(kind, more, ("   ", Role.DIM), count, (" requests", Role.DIM))
+    rates = rates_of(arrivals)
+    low, high = float(min(rates.first.min(), rates.last.min())), rates.highest
     if arrivals.kind in (ArrivalKind.RAMP, ArrivalKind.SPIKE):
-        return (
-            *line(
-                (arrivals.kind.value, Role.ACCENT),
-                f"  {rate(arrivals.base)} → {rate(arrivals.peak)}",
-                (" /s", Role.DIM),
-            ),
-            *total,
-        )
-    return (*line((arrivals.kind.value, Role.ACCENT), f"  {rate(arrivals.rate)}", (" /s", Role.DIM)), *total)
+        low, high = arrivals.base, arrivals.peak
+    span = rate(high) if low == high else f"{rate(low)} → {rate(high)}"
+    total = (("   ~ ", Role.DIM), count, (" requests in ", Role.DIM), clock(arrivals.duration_s))
+    return line(kind, f"  {span}", (" /s", Role.DIM), more, *total)
 
 
 def _chart(arrivals: Arrivals, faults: list[float], cells: int, rows: int, ascii_only: bool) -> list[Line]:
+    if arrivals.kind is ArrivalKind.CLOSED:
+        return [line(("as fast as it is answered", Role.DIM))]
     window = Window(0.0, arrivals.duration_s, [(at, at) for at in faults])
     count = dots(cells)
-    values = [rate_at(arrivals, (i + 0.5) / count * arrivals.duration_s) for i in range(count)] if count else []
+    at_s = (np.arange(count) + 0.5) / max(count, 1) * arrivals.duration_s
+    values = rates_of(arrivals).at(at_s).tolist()
     top = ceiling(max(values, default=1.0))
     traces = [Trace(values, Role.FIRST, filled=True)]
     return framed(traces, Scale(top, None, (f"{top:g}", "")), window, cells, rows, ascii_only=ascii_only)
@@ -84,7 +72,13 @@ def _workload(scenario: Scenario, cells: int) -> list[Line]:
     mix = ", ".join(f"{name} {percent(weight / whole)} %" for name, weight in scenario.workload.mix)
     out = [line(("mix    ", Role.DIM), row[0].text) if i == 0 else line("       ", row[0].text)
            for i, row in enumerate(wrap(mix, cells - 7, 2))]  # fmt: skip
-    drift = scenario.workload.drift
+    workload = scenario.workload
+    for name, part in workload.parts:
+        out += _field("", [f"{name}:", *part_in_words(part)], cells)
+    if workload.tenants:
+        out += _field("tenants", tenants_in_words(workload.tenants), cells)
+    out += _field("clients", clients_in_words(workload.clients), cells)
+    drift = workload.drift
     if drift is not None:
         out.append(
             line(
@@ -93,6 +87,11 @@ def _workload(scenario: Scenario, cells: int) -> list[Line]:
             )
         )
     return out
+
+
+def _field(name: str, words: list[str], cells: int) -> list[Line]:
+    text = fit(", ".join(words).replace(":,", ":"), cells - 8)
+    return [line((f"{name:<8}", Role.DIM), text)] if text else []
 
 
 def _faults(scenario: Scenario, cells: int) -> list[Line]:

@@ -173,22 +173,26 @@ class SupportChat:
     long_turns: tuple[int, int] = (8, 20)
 
     def sample(self, rng: random.Random, era: Era) -> Task:
-        """Draw a conversation and ask for its last answer; the earlier ones are the true ones."""
+        """Draw a conversation and ask for its last answer."""
         turns = rng.randint(*self.long_turns) if rng.random() < self.long_share else rng.choice((1, 1, 1, 2, 2, 3, 4))
-        known, drawn = conversation(rng, era, turns)
-        messages = [Message("system", f"{SYSTEM}\n{known}")]
-        for turn in drawn[:-1]:
-            messages += [Message("user", turn.question), Message("assistant", turn.answer)]
-        last = drawn[-1]
-        messages.append(Message("user", last.question))
-        return Task(
-            messages=tuple(messages),
-            prompt="",
-            expected=last.answer,
-            max_tokens=48,
-            segment=last.intent,
-            numbers={"turns": float(turns), "question_chars": float(len(last.question))},
-        )
+        return asked(*conversation(rng, era, turns))
+
+
+def asked(known: str, drawn: list[Turn]) -> Task:
+    """The task of the last turn; the earlier answers are the true ones, whatever the model said."""
+    messages = [Message("system", f"{SYSTEM}\n{known}")]
+    for turn in drawn[:-1]:
+        messages += [Message("user", turn.question), Message("assistant", turn.answer)]
+    last = drawn[-1]
+    messages.append(Message("user", last.question))
+    return Task(
+        messages=tuple(messages),
+        prompt="",
+        expected=last.answer,
+        max_tokens=48,
+        segment=last.intent,
+        numbers={"turns": float(len(drawn)), "question_chars": float(len(last.question))},
+    )
 
 
 def without_record(task: Task) -> Task:

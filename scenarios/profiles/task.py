@@ -30,11 +30,13 @@ class Task:
 
     messages: the chat so far (earlier assistant turns are the true ones); empty for a raw completion.
     prompt: the raw completion prompt; empty for a chat.
-    expected: the exact answer; compare after `strip()` on both sides.
+    expected: the exact answer, empty where it is not known; compare after `strip()` on both sides.
     max_tokens: enough for the expected answer with room to spare.
     segment: which kind of case this is inside its profile, for slices in reports.
     numbers: numeric features of the input, for drift tests.
     planted: the internal note hidden in the system prompt, for a leak detector; empty where there is none.
+    exact_output: the server is asked for `max_tokens` tokens and not one less.
+    parameters: what else goes into the request's JSON, in front of our own defaults.
     """
 
     messages: tuple[Message, ...]
@@ -44,6 +46,8 @@ class Task:
     segment: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     planted: str = ""
+    exact_output: bool = False
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
 
 class Profile(Protocol):

@@ -306,7 +306,8 @@ class Trial:
     def _tick(self) -> None:
         now_s = self.clock.now_s
         scenario = self.options.scenario
-        if self._phase == "running" and now_s > scenario.arrivals.duration_s:
+        waiting = self.live.planned - self.live.outcomes.total() - self.live.in_flight  # turns of sessions come later
+        if self._phase == "running" and now_s > scenario.arrivals.duration_s and not waiting:
             self._phase = "draining"
         tick = draw_tick(
             now_s,

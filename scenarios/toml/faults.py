@@ -12,7 +12,7 @@ def read_faults(top: Table, arrivals: Arrivals | None) -> tuple[FaultSpec, ...]:
     for table in top.tables("faults"):
         kind = table.word("kind", tuple(FAULT_KINDS), "fault kind", required='"engine.kill"')
         at_s = table.duration("at", required='"30s"', low=0.0)
-        if arrivals and at_s is not None and at_s >= arrivals.duration_s:
+        if arrivals and arrivals.duration_s and at_s is not None and at_s >= arrivals.duration_s:
             what = f"the fault starts at {at_s:g} s, after the end of the run ({arrivals.duration_s:g} s)"
             table.refuse("at", what, "start it earlier or make the run longer")
         if kind is None:

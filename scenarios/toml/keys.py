@@ -16,7 +16,28 @@ FASTEST = 100_000.0  # requests per second
 TOP_KEYS = (
     "name", "about", "timeout", "workload", "arrivals", "slo", "search", "engine", "faults", "gates", "window", "keep",
 )  # fmt: skip
-WORKLOAD_KEYS = ("profile", "mix", "drift", "safety_share")
+# profile -> the keys of its own, beside which it takes none
+PART_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "support-chat": ("turns", "think"),
+        "dataset": ("file", "max_tokens"),
+        "trace": ("file", "shrink", "prompt_max", "output_max", "exact_output"),
+        "synthetic": ("prompt_tokens", "output_tokens", "prefix_tokens", "prefixes", "reuse", "exact_output"),
+    }
+)
+ALL_PART_KEYS = tuple(dict.fromkeys(key for keys in PART_KEYS.values() for key in keys))
+WORKLOAD_KEYS = ("profile", "mix", "drift", "safety_share", "tenants", "clients")
+MIX_KEYS = ("profile", "weight")
+LENGTH_KEYS = ("spread", "mean", "cv", "min", "max")
+TENANT_KEYS = ("weight", "key_env")
+# client behaviour -> its keys
+CLIENT_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "slow_reader": ("share", "bytes_per_s"),
+        "disconnect": ("share", "after_events"),
+        "retry": ("share", "attempts", "wait", "factor", "align"),
+    }
+)
 DRIFT_KEYS = ("start", "end")
 SLO_KEYS = ("ttft_s", "tpot_s", "e2e_s")
 SEARCH_KEYS = ("share", "confidence", "precision", "probes", "probe", "low", "high")
@@ -27,26 +48,34 @@ WINDOW_KEYS = ("warmup",)
 # kind -> its keys, each with an example; an empty example: the key may be left out
 ARRIVAL_KEYS: Mapping[ArrivalKind, Mapping[str, str]] = MappingProxyType(
     {
-        ArrivalKind.CONSTANT: {"rate": "4.0"},
-        ArrivalKind.POISSON: {"rate": "4.0"},
-        ArrivalKind.GAMMA: {"rate": "4.0", "cv": ""},
-        ArrivalKind.RAMP: {"base": "1.0", "peak": "20.0"},
-        ArrivalKind.SPIKE: {"base": "4.0", "peak": "20.0", "spike_at": "", "spike_for": ""},
+        ArrivalKind.CONSTANT: {"rate": "4.0", "duration": '"1m"'},
+        ArrivalKind.POISSON: {"rate": "4.0", "duration": '"1m"'},
+        ArrivalKind.GAMMA: {"rate": "4.0", "cv": "", "duration": '"1m"'},
+        ArrivalKind.WEIBULL: {"rate": "4.0", "cv": "", "duration": '"1m"'},
+        ArrivalKind.RAMP: {"base": "1.0", "peak": "20.0", "duration": '"1m"'},
+        ArrivalKind.SPIKE: {"base": "4.0", "peak": "20.0", "spike_at": "", "spike_for": "", "duration": '"1m"'},
+        ArrivalKind.DIURNAL: {"base": "", "peak": "", "rates": "", "period": "", "phase": "", "duration": '"1m"'},
+        ArrivalKind.WINDOWS: {"windows": '[{ for = "30s", rate = 4.0, cv = 2.0 }]'},
+        ArrivalKind.TRACE: {"file": '"trace.csv"', "speed": "", "from": "", "duration": ""},
+        ArrivalKind.CLOSED: {"concurrency": "8", "requests": "200", "think": ""},
     }
 )
-ALL_ARRIVAL_KEYS = ("kind", "duration", "rate", "cv", "base", "peak", "spike_at", "spike_for")
+ALL_ARRIVAL_KEYS = ("kind", *dict.fromkeys(key for keys in ARRIVAL_KEYS.values() for key in keys))
+WINDOW_KEYS = ("for", "rate", "cv", "gaps")
+THINK_KEYS = ("mean", "cv")
 # kind -> parameter -> allowed values, the first one being the default
 FAULT_KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"engine.kill": MappingProxyType({"part": ("all", "api", "decode")})}
 )
-PROFILE_NAMES = (*PROFILES, ODD_PROFILE)
+PROFILE_NAMES = (*PROFILES, "dataset", "trace", "synthetic", ODD_PROFILE)
 
 # Where a key that was put under the wrong table belongs.
 HOMES: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(TOP_KEYS, "the top of the file"),
-        **dict.fromkeys(WORKLOAD_KEYS, "[workload]"),
-        **dict.fromkeys(ALL_ARRIVAL_KEYS, "[arrivals]"),
+        **dict.fromkeys((*WORKLOAD_KEYS, *ALL_PART_KEYS), "[workload]"),
+        **dict.fromkeys(CLIENT_KEYS, "[workload.clients]"),
+        **dict.fromkeys((key for key in ALL_ARRIVAL_KEYS if key not in ALL_PART_KEYS), "[arrivals]"),
         **dict.fromkeys(SLO_KEYS, "[slo]"),
         **dict.fromkeys(SEARCH_KEYS, "[search]"),
         **dict.fromkeys(ENGINE_KEYS, "[engine]"),

@@ -24,8 +24,8 @@ def read_top(top: Table, text: str) -> Scenario | None:
     name = top.text("name", required='"my-trial"', longest=100)
     about = top.text("about") or ""
     timeout_s = top.duration("timeout", above=0.0, high=3600.0)
-    workload = read_workload(top)
     arrivals = read_arrivals(top)
+    workload = read_workload(top, arrivals)
     faults = read_faults(top, arrivals)
     gates = read_gates(top, workload, arrivals)
     window = read_window(top, workload, arrivals, gates)

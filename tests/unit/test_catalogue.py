@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from scenarios import catalogue
-from scenarios.arrivals import expected_count
 from scenarios.definition import ArrivalKind
 from scenarios.metrics import FINDING_CATEGORIES, METRICS, MetricKind
 from scenarios.odd import ODD_CLASSES
 from scenarios.plan import make_plan
+from scenarios.rates import expected_count
 from scenarios.scenario_file import read_scenario
 
 every_name = pytest.mark.parametrize("name", catalogue.names())

@@ -103,7 +103,12 @@ def test_a_stderr_that_has_gone_away_does_not_stop_the_run() -> None:
 
 def test_a_tick_without_numbers_is_shown_too() -> None:
     tick = msgspec.structs.replace(make_tick(-0.3, "preparing"), duration_s=0.0, outcomes={}, gates=())
-    assert "00:00 / 00:00" in tick_line(tick, 100)
+    assert "00:00  due" in tick_line(tick, 100)
+
+
+def test_a_run_without_a_duration_is_as_far_as_its_requests_are_done() -> None:
+    tick = msgspec.structs.replace(make_tick(), duration_s=0.0, planned=200, done=100)
+    assert "██████░░░░░░" in tick_line(tick, 100)
 
 
 @pytest.mark.parametrize(("span_s", "text"), [(-1, "00:00"), (75.9, "01:15"), (3600, "1:00:00")])

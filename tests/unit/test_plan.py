@@ -14,10 +14,11 @@ from scipy import stats
 from scenarios.definition import ArrivalKind, Arrivals, Drift, Scenario, Workload
 from scenarios.errors import DefinitionErrors
 from scenarios.odd import ODD_CLASSES
-from scenarios.plan import era_b_share, make_plan, odd_order, plan_hash
+from scenarios.plan import era_b_share, make_plan, plan_hash
 from scenarios.profiles import PROFILES, Era, Message, Task
 from scenarios.request import PlannedRequest
 from scenarios.scenario_file import override
+from scenarios.sources.source import odd_order
 from scenarios.workload import expectation_of, task_request
 
 MIX = (("support-chat", 2.0), ("code-assist", 1.0), ("odd", 1.0))

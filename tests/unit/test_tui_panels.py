@@ -143,15 +143,3 @@ def test_a_hostile_scenario_is_previewed_harmlessly() -> None:
     )
     lines = preview.lines(Entry(HOSTILE, record(scenario)), 60, 30, False)
     assert all(harmless(plain(line)) for line in lines[1:])
-
-
-@pytest.mark.parametrize(
-    ("arrivals", "count"),
-    [
-        (Arrivals(ArrivalKind.POISSON, 90.0, rate=5.0), 450),
-        (Arrivals(ArrivalKind.RAMP, 100.0, base=2.0, peak=10.0), 600),
-        (Arrivals(ArrivalKind.SPIKE, 180.0, base=6.0, peak=20.0, spike_at_s=60.0, spike_s=30.0), 1500),
-    ],
-)
-def test_the_expected_requests_are_the_area_below_the_rate(arrivals: Arrivals, count: float) -> None:
-    assert preview.expected(arrivals) == pytest.approx(count, rel=0.01)

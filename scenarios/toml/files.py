@@ -1,0 +1,35 @@
+"""Files that a scenario names: where they lie, and what is wrong when they cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from scenarios.errors import DefinitionErrors
+from scenarios.toml_table import Table, nearest
+
+T = TypeVar("T")
+LONGEST_PATH = 1000
+
+
+def read_file(table: Table, key: str, reader: Callable[[Path], T], example: str) -> tuple[Path, T] | None:
+    """The file's absolute path and what `reader` makes of it; a relative path starts where the scenario file lies."""
+    text = table.text(key, required=example, longest=LONGEST_PATH)
+    if text is None:
+        return None
+    path = table.folder / Path(text).expanduser()
+    if not path.is_file():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = nearest(path.name, beside[:1000])
+        what = "is a directory" if path.is_dir() else "does not exist"
+        fix = f'did you mean "{near}"?' if near else f"a path is relative to {table.folder}"
+        table.refuse(key, f"{key} {text!r} {what}", fix)
+        return None
+    try:
+        return path.resolve(), reader(path.resolve())
+    except DefinitionErrors as error:
+        first = error.mistakes[0]
+        more = f" (and {len(error.mistakes) - 1} more)" if len(error.mistakes) > 1 else ""
+        table.refuse(key, f"{key} {text!r} cannot be used: line {first.line}: {first.what}{more}", first.fix)
+        return None
