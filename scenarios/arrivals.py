@@ -6,7 +6,9 @@ integers are summed from there; what comes after uses only + - * / and sqrt. So 
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,7 @@ import numpy.typing as npt
 from scenarios import draws
 from scenarios.definition import ArrivalKind, Arrivals, Window
 from scenarios.draws import Draw
-from scenarios.rates import rates_of
+from scenarios.rates import Rates, rates_of
 
 NANO = 1_000_000_000
 
@@ -43,9 +45,9 @@ def due_times_ns(arrivals: Arrivals, bits: np.random.PCG64, recorded_ns: Ints | 
             due = _renewal(_unit_gaps(arrivals, bits), NANO / arrivals.rate, duration_ns)
         case ArrivalKind.RAMP | ArrivalKind.SPIKE | ArrivalKind.DIURNAL:
             total = round(float(rates_of(arrivals).before[-1]) * NANO)
-            due = _rescaled(arrivals, _renewal(draws.exponential(bits), NANO, total))
+            due = _rescaled(rates_of(arrivals), _renewal(draws.exponential(bits), NANO, total))
         case ArrivalKind.WINDOWS:
-            due = _rescaled(arrivals, _windows(arrivals.windows, bits))
+            due = _of_clients(arrivals, bits)
     return due[(due >= 0) & (due < duration_ns)]
 
 
@@ -82,6 +84,15 @@ def _renewal(draw: Draw, mean: float, end: int, begin: int = 0) -> Ints:
     return times[: int(np.searchsorted(times, end)) + 1]
 
 
+def _of_clients(arrivals: Arrivals, bits: np.random.PCG64) -> Ints:
+    """Every client's windows with chance of its own, put together."""
+    parts: list[Ints] = []
+    for client, windows in groupby(arrivals.windows, key=lambda window: window.client):
+        alone = dataclasses.replace(arrivals, windows=tuple(windows))
+        parts.append(_rescaled(rates_of(alone), _windows(alone.windows, bits.jumped(client) if client else bits)))
+    return np.sort(np.concatenate(parts))
+
+
 def _windows(windows: tuple[Window, ...], bits: np.random.PCG64) -> Ints:
     """Operational times in 10^-9 of a request: a gap that reaches beyond its window goes on at the next one's rate."""
     parts: list[Ints] = []
@@ -97,8 +108,7 @@ def _windows(windows: tuple[Window, ...], bits: np.random.PCG64) -> Ints:
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
-def _rescaled(arrivals: Arrivals, operational: Ints) -> Ints:
+def _rescaled(rates: Rates, operational: Ints) -> Ints:
     """Times in ns at which so many 10^-9 of a request are due."""
-    rates = rates_of(arrivals)
     count = operational / NANO
     return np.floor(rates.when(count[count < rates.before[-1]]) * NANO).astype(np.int64)

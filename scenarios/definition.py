@@ -31,12 +31,16 @@ class Think:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A piece of a run with a rate of its own; gaps are gamma or, with `weibull`, Weibull numbers of that variation."""
+    """A piece of a run with a rate of its own; gaps are gamma or, with `weibull`, Weibull numbers of that variation.
+
+    Windows of one `client` follow each other from the run's start; clients know nothing of each other.
+    """
 
     for_s: float
     rate: float
     cv: float = 1.0
     weibull: bool = False
+    client: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,9 @@ class Arrivals:
     constant, poisson, gamma, weibull: `rate` (gamma and weibull also `cv`, the coefficient of variation of the gaps).
     ramp: from `base` to `peak` over the whole duration. spike: `base`, and `peak` from `spike_at_s` for `spike_s`.
     diurnal: a wave between `base` and `peak`, or the polygon through `rates`, that repeats every `period_s` and begins
-    at the share `phase` of it. windows: one after the other. trace: the times of `recording`, `speed` times as fast.
-    closed: `concurrency` users, each with one request at a time and a `think` after it, `requests` in all; how long
-    that takes depends on the answers, and `duration_s` is 0.
+    at the share `phase` of it. windows: one after the other, of each client. trace: the times of `recording`,
+    `speed` times as fast. closed: `concurrency` users, each with one request at a time and a `think` after it,
+    `requests` in all; how long that takes depends on the answers, and `duration_s` is 0.
     """
 
     kind: ArrivalKind

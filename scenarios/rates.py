@@ -91,7 +91,7 @@ def _pieces(arrivals: Arrivals) -> Iterator[tuple[float, float, float]]:
         case ArrivalKind.DIURNAL:
             yield from _diurnal(arrivals)
         case ArrivalKind.WINDOWS:
-            yield from ((window.for_s, window.rate, window.rate) for window in arrivals.windows)
+            yield from _windows(arrivals)
         case ArrivalKind.TRACE if arrivals.recording is not None:
             yield from _recorded(arrivals)
         case _:
@@ -114,6 +114,23 @@ def _diurnal(arrivals: Arrivals) -> Iterator[tuple[float, float, float]]:
         first, last = float(levels[k % n]), float(levels[(k + 1) % n])
         slope = (last - first) / step_s
         yield end - begin, first + slope * (begin + skip_s - k * step_s), first + slope * (end + skip_s - k * step_s)
+
+
+def _windows(arrivals: Arrivals) -> Iterator[tuple[float, float, float]]:
+    """The rates of all clients together, a step wherever one of them has one."""
+    ends: dict[int, list[float]] = {}
+    rates: dict[int, list[float]] = {}
+    for window in arrivals.windows:
+        own = ends.setdefault(window.client, [])
+        own.append((own[-1] if own else 0.0) + window.for_s)
+        rates.setdefault(window.client, []).append(window.rate)
+    edges = np.unique(np.concatenate(list(ends.values())))
+    begins = np.concatenate(([0.0], edges[:-1]))
+    total = np.zeros_like(begins)
+    for client, own in ends.items():
+        place = np.searchsorted(own, begins, side="right")
+        total += np.append(rates[client], 0.0)[place]
+    yield from zip((edges - begins).tolist(), total.tolist(), total.tolist(), strict=True)
 
 
 def _recorded(arrivals: Arrivals) -> Iterator[tuple[float, float, float]]:

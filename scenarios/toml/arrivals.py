@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -23,12 +25,13 @@ from scenarios.toml.keys import (
 )
 from scenarios.toml.think import BURSTY, read_think
 from scenarios.toml_table import Table
-from scenarios.traces import Trace
+from scenarios.traces import Trace, read_windows
 from scenarios.traces.trace import SPEEDS
 
 # Where a spike stands when its author does not say: shares of the run's duration.
 SPIKE_AT, SPIKE_FOR = 0.4, 1 / 6
 MOST_PERIODS = 1000
+MOST_WINDOWS = 20_000  # of all clients together
 RECORDING_PARTS = 200  # a preview is not wider
 STEADY = 0.05  # the lowest coefficient of variation that can be asked for
 
@@ -128,9 +131,14 @@ def _read_wave(table: Table, arrivals: Arrivals) -> Arrivals:
 
 
 def _read_windows(table: Table) -> Arrivals | None:
+    if "file" in table:
+        return _read_windows_file(table)
     if "windows" not in table:
         example = ARRIVAL_KEYS[ArrivalKind.WINDOWS]["windows"]
-        table.refuse(None, "missing key 'windows' in [arrivals]", f"add windows = {example}")
+        table.refuse(None, "missing key 'windows' in [arrivals]", f"add windows = {example}, or file")
+    for key in ("speed", "from", "duration"):
+        if key in table:
+            table.refuse(key, f"{key} is for windows from a file", "change the windows themselves")
     noted, windows = table.noted, []
     for entry in table.tables("windows"):
         entry.refuse_unknown(WINDOW_KEYS, {})
@@ -139,12 +147,48 @@ def _read_windows(table: Table) -> Arrivals | None:
         cv = entry.number("cv", low=STEADY, high=BURSTY)
         gaps = entry.word("gaps", ("gamma", "weibull"), "distribution of gaps")
         windows.append(Window(for_s or 0.0, rate or 0.0, 1.0 if cv is None else cv, gaps == "weibull"))
-    arrivals = Arrivals(ArrivalKind.WINDOWS, math.fsum(window.for_s for window in windows), windows=tuple(windows))
-    if arrivals.duration_s > LONGEST_S:
-        table.refuse("windows", f"the windows last {arrivals.duration_s:g} s together", f"stay under {LONGEST_S:g} s")
     if windows and table.noted == noted and not any(window.rate for window in windows):
         table.refuse("windows", "no window has a rate above 0", "raise one of them")
-    return arrivals if windows else None
+    return _of_windows(table, windows)
+
+
+def _read_windows_file(table: Table) -> Arrivals | None:
+    """Windows of ServeGen's form, between `from` and the end of the duration, at `speed`."""
+    if "windows" in table:
+        table.refuse("windows", "windows and file are both given", "keep one of them")
+    speed = table.number("speed", low=SPEEDS[0], high=SPEEDS[1])
+    from_s = table.duration("from", low=0.0) or 0.0
+    wanted_s = table.duration("duration", above=0.0, high=LONGEST_S)
+    found = read_file(table, "file", read_windows, '"client.csv"', folders=True)
+    if found is None:
+        return None
+    speed = 1.0 if speed is None else speed
+    until_s = max(one.start_s + one.for_s for one in found[1])
+    until_s = until_s if wanted_s is None else min(until_s, from_s + wanted_s * speed)
+    windows: list[Window] = []
+    for client, own in groupby(found[1], key=lambda one: one.client):
+        at_s = from_s
+        for one in own:
+            begin_s, end_s = max(one.start_s, at_s), min(one.start_s + one.for_s, until_s)
+            if begin_s >= end_s:
+                continue
+            if begin_s > at_s:
+                windows.append(Window((begin_s - at_s) / speed, 0.0, client=client))
+            windows.append(Window((end_s - begin_s) / speed, one.rate * speed, one.cv, one.weibull, client))
+            at_s = end_s
+    if not windows:
+        table.refuse("from", f"no window of the file begins before {until_s:g} s and ends after from", "start earlier")
+    if len(windows) > MOST_WINDOWS:
+        table.refuse("file", f"{len(windows):,} windows", f"stay under {MOST_WINDOWS:,}: give from and duration")
+    return _of_windows(table, windows, (until_s - from_s) / speed)
+
+
+def _of_windows(table: Table, windows: Sequence[Window], duration_s: float | None = None) -> Arrivals | None:
+    duration_s = math.fsum(window.for_s for window in windows) if duration_s is None else duration_s
+    if duration_s > LONGEST_S:
+        key = "windows" if "windows" in table else "file"
+        table.refuse(key, f"the windows last {duration_s:g} s together", f"stay under {LONGEST_S:g} s")
+    return Arrivals(ArrivalKind.WINDOWS, duration_s, windows=tuple(windows)) if windows else None
 
 
 def _read_trace(table: Table) -> Arrivals | None:

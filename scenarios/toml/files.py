@@ -13,13 +13,18 @@ T = TypeVar("T")
 LONGEST_PATH = 1000
 
 
-def read_file(table: Table, key: str, reader: Callable[[Path], T], example: str) -> tuple[Path, T] | None:
-    """The file's absolute path and what `reader` makes of it; a relative path starts where the scenario file lies."""
+def read_file(
+    table: Table, key: str, reader: Callable[[Path], T], example: str, folders: bool = False
+) -> tuple[Path, T] | None:
+    """The file's absolute path and what `reader` makes of it; a relative path starts where the scenario file lies.
+
+    `folders`: a folder will do as well.
+    """
     text = table.text(key, required=example, longest=LONGEST_PATH)
     if text is None:
         return None
     path = table.folder / Path(text).expanduser()
-    if not path.is_file():
+    if not path.is_file() and not (folders and path.is_dir()):
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, beside[:1000])
         what = "is a directory" if path.is_dir() else "does not exist"
@@ -31,5 +36,6 @@ def read_file(table: Table, key: str, reader: Callable[[Path], T], example: str)
     except DefinitionErrors as error:
         first = error.mistakes[0]
         more = f" (and {len(error.mistakes) - 1} more)" if len(error.mistakes) > 1 else ""
-        table.refuse(key, f"{key} {text!r} cannot be used: line {first.line}: {first.what}{more}", first.fix)
+        place = f"line {first.line}: " if first.line else ""
+        table.refuse(key, f"{key} {text!r} cannot be used: {place}{first.what}{more}", first.fix)
         return None

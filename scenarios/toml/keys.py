@@ -55,7 +55,13 @@ ARRIVAL_KEYS: Mapping[ArrivalKind, Mapping[str, str]] = MappingProxyType(
         ArrivalKind.RAMP: {"base": "1.0", "peak": "20.0", "duration": '"1m"'},
         ArrivalKind.SPIKE: {"base": "4.0", "peak": "20.0", "spike_at": "", "spike_for": "", "duration": '"1m"'},
         ArrivalKind.DIURNAL: {"base": "", "peak": "", "rates": "", "period": "", "phase": "", "duration": '"1m"'},
-        ArrivalKind.WINDOWS: {"windows": '[{ for = "30s", rate = 4.0, cv = 2.0 }]'},
+        ArrivalKind.WINDOWS: {
+            "windows": '[{ for = "30s", rate = 4.0, cv = 2.0 }]',
+            "file": "",
+            "speed": "",
+            "from": "",
+            "duration": "",
+        },
         ArrivalKind.TRACE: {"file": '"trace.csv"', "speed": "", "from": "", "duration": ""},
         ArrivalKind.CLOSED: {"concurrency": "8", "requests": "200", "think": ""},
     }

@@ -12,21 +12,26 @@ import pytest
 
 from console.cli import COMMANDS, build_parser
 from scenarios import catalogue
-from scenarios.definition import Arrivals, Drift, EngineSettings, GateSpec, Slo, Workload
+from scenarios.definition import ArrivalKind, Arrivals, Drift, EngineSettings, GateSpec, Slo, Workload
 from scenarios.metrics import FINDING_CATEGORIES, METRICS
 from scenarios.observation import Outcome
+from scenarios.plan import make_plan
 from scenarios.result import ResultDocument
 from scenarios.scenario_file import parse_scenario
 from scenarios.toml.keys import (
     ALL_ARRIVAL_KEYS,
+    ALL_PART_KEYS,
+    CLIENT_KEYS,
     DRIFT_KEYS,
     ENGINE_KEYS,
     FAULT_KINDS,
     GATE_KEYS,
     KEEP_KEYS,
+    MIX_KEYS,
     PROFILE_NAMES,
     SEARCH_KEYS,
     SLO_KEYS,
+    TENANT_KEYS,
     TOP_KEYS,
     WORKLOAD_KEYS,
 )
@@ -44,6 +49,7 @@ DOCUMENTS = (
     "docs/console.md",
 )
 SCENARIOS = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```toml\n(.*?)```", SCENARIOS, flags=re.DOTALL)
 MEASURED = re.compile(r"<!-- engine-table -->.*<!-- /engine-table -->", re.DOTALL)
 """Written by the benchmark, which speaks of its own options and of the peers'."""
 TEXTS = {name: MEASURED.sub("", (ROOT / name).read_text(encoding="utf-8")) for name in DOCUMENTS}
@@ -121,8 +127,8 @@ def section(title: str) -> str:
     ("title", "keys"),
     [
         ("Top of the file", tuple(k for k in TOP_KEYS if k in ("name", "about", "timeout"))),
-        ("`[workload]`", (*WORKLOAD_KEYS, *PROFILE_NAMES)),
-        ("`[arrivals]`", ALL_ARRIVAL_KEYS),
+        ("`[workload]`", (*WORKLOAD_KEYS, *PROFILE_NAMES, *ALL_PART_KEYS, *MIX_KEYS, *TENANT_KEYS, *CLIENT_KEYS)),
+        ("`[arrivals]`", (*ALL_ARRIVAL_KEYS, *ArrivalKind)),
         ("`[slo]`", SLO_KEYS),
         ("`[search]`", SEARCH_KEYS),
         ("`[engine]`", ENGINE_KEYS),
@@ -145,18 +151,31 @@ def test_every_table_and_drift_key_is_explained() -> None:
 
 
 def test_no_field_of_a_definition_was_forgotten_by_the_file_format() -> None:
-    renamed = {"mix", "duration_s", "spike_at_s", "spike_s", "minimum", "maximum"}
+    renamed = {"mix", "parts", "duration_s", "spike_at_s", "spike_s", "period_s", "recording", "minimum", "maximum"}
     keys = {*WORKLOAD_KEYS, *ALL_ARRIVAL_KEYS, *SLO_KEYS, *ENGINE_KEYS, *GATE_KEYS, *DRIFT_KEYS} | renamed
     for kind in (Workload, Arrivals, Slo, EngineSettings, GateSpec, Drift):
         assert set(kind.__dataclass_fields__) <= keys, kind
 
 
 def test_the_example_in_the_documents_is_a_valid_scenario() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", SCENARIOS, flags=re.DOTALL)
-    tomllib.loads(example)
+    example = EXAMPLES[0]
     scenario = parse_scenario(example, "docs/scenarios.md")
     assert scenario.name == "sale-day"
     assert len(scenario.gates) == 2
+
+
+@pytest.mark.parametrize("example", EXAMPLES[1:])
+def test_a_part_of_a_scenario_in_the_documents_is_valid_with_the_rest_around_it(example: str, tmp_path: Path) -> None:
+    (tmp_path / "questions.jsonl").write_text('{"prompt": "How much?", "answer": "Ten."}\n')
+    row = '{"timestamp": %d, "input_length": 600, "output_length": 9, "hash_ids": [0, 1]}\n'
+    (tmp_path / "trace.jsonl").write_text(row % 0 + row % 900)
+    rest = {
+        "workload": '[workload]\nprofile = "it-ops"\n',
+        "arrivals": '[arrivals]\nkind = "constant"\nrate = 1.0\nduration = "2s"\n',
+    }
+    missing = "".join(text for table, text in rest.items() if table not in tomllib.loads(example))
+    scenario = parse_scenario(f'name = "part"\n{example}\n{missing}', str(tmp_path / "part.toml"))
+    assert make_plan(scenario, 1)[:2]
 
 
 def test_the_defaults_in_the_documents_are_the_programs() -> None:

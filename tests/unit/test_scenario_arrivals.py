@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from scenarios import draws
+from scenarios.arrivals import due_times_ns
 from scenarios.definition import ArrivalKind, Arrivals, Scenario, Think, Window
 from scenarios.errors import DefinitionErrors, Mistake
 from scenarios.plan import make_plan
@@ -67,6 +70,26 @@ def test_windows_say_how_long_the_run_is() -> None:
     assert expected_count(found) == 130.0
 
 
+def test_windows_of_a_file_keep_their_clients_apart(folder: Path) -> None:
+    clients = folder / "clients"
+    clients.mkdir()
+    (clients / "c-1.csv").write_text("0,10.0,0.5,Gamma,4.0,0.02\n600,20.0,1.0,Gamma,1.0,0.05\n")
+    (clients / "c-2.csv").write_text("600,5.0,2.0,Weibull,0.6,0.1\n1200,5.0,2.0,Weibull,0.6,0.1\n")
+    found = arrivals('kind = "windows"\nfile = "clients"\nfrom = "300s"\nduration = "60s"\nspeed = 10\n', folder)
+    assert found.windows == (
+        Window(30.0, 100.0, 0.5),
+        Window(30.0, 200.0, 1.0),
+        Window(30.0, 0.0, client=1),
+        Window(30.0, 50.0, 2.0, True, client=1),
+    )
+    assert found.duration_s == 60.0
+    assert rates_of(found).at(np.array([10.0, 40.0])).tolist() == [100.0, 250.0]
+    due_s = due_times_ns(found, draws.stream(1, 0)) / 1e9
+    assert len(due_s) == pytest.approx(10_500, rel=0.05)
+    assert (np.diff(due_s) >= 0).all()
+    assert arrivals('kind = "windows"\nfile = "clients"\n', folder).duration_s == 1800.0
+
+
 def test_a_closed_loop_has_users_and_no_duration() -> None:
     found = arrivals('kind = "closed"\nconcurrency = 8\nrequests = 100\nthink = { mean = "2s", cv = 0.5 }\n')
     assert found == Arrivals(ArrivalKind.CLOSED, 0.0, concurrency=8, requests=100, think=Think(2.0, 0.5))
@@ -92,6 +115,8 @@ def test_a_trace_can_begin_late_and_be_cut_short(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "what", "fix"),
     [
+        ('kind = "windows"\nfile = "trace.jsonl"\n', 6, "cannot be used: line 1", "write start"),
+        ('kind = "windows"\nfile = "no"\n', 6, "does not exist", ""),
         ('kind = "weibull"\nrate = 4\ncv = 11\nduration = 9\n', 7, "cv is out of range", "at most 10"),
         ('kind = "weibull"\nrate = 4\nshape = 2\nduration = 9\n', 7, "unknown key 'shape'", "did you mean"),
         ('kind = "poisson"\nrate = 4\nperiod = 2\nduration = 9\n', 7, "period does not belong", "rate, duration"),
@@ -106,7 +131,7 @@ def test_a_trace_can_begin_late_and_be_cut_short(folder: Path) -> None:
         ('kind = "windows"\n', 4, "missing key 'windows'", "add windows = [{ for"),
         ('kind = "windows"\nwindows = [{ for = 3 }]\n', 6, "missing key 'rate'", "add rate"),
         ('kind = "windows"\nwindows = [{ for = 3, rate = 0 }]\n', 6, "no window has a rate above 0", "raise"),
-        ('kind = "windows"\nduration = 3\nwindows = [{ for = 3, rate = 1 }]\n', 6, "duration does not", "windows"),
+        ('kind = "windows"\nduration = 3\nwindows = [{ for = 3, rate = 1 }]\n', 6, "is for windows", "themselves"),
         ('kind = "windows"\nwindows = [{ for = 3, rate = 1, gaps = "wiebull" }]\n', 6, "unknown distr", '"weibull"?'),
         ('kind = "closed"\nrequests = 9\n', 4, "missing key 'concurrency'", "add concurrency"),
         ('kind = "closed"\nconcurrency = 0\nrequests = 9\n', 6, "out of range", "at least 1"),

@@ -26,7 +26,6 @@ from scenarios.draws import Floats, stream
 from scenarios.load.pool import LoadPool
 from scenarios.observation import Observation, Outcome
 from scenarios.plan import Plan, make_plan
-from scenarios.rates import rates_of
 from tests.benchmarks.load_bench.table import Row
 
 TARGET = 7
@@ -39,18 +38,24 @@ _GAPS_OF_A_SEED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Arrivals, and the distribution of their rescaled gaps."""
+    """Arrivals, their cumulative rate by a formula of its own, and the distribution of their rescaled gaps."""
 
     name: str
     arrivals: Arrivals
-    cv: float
-    cdf: Callable[[Floats], Floats]
+    cumulative: Callable[[Floats], Floats]
+    cv: float = 1.0
+    cdf: Callable[[Floats], Floats] = stats.expon.cdf
+
+    def gaps(self, seed: int) -> Floats:
+        """Of mean 1 where the arrivals are what they are called."""
+        bits = stream(seed, sum(self.name.encode()))
+        return np.diff(self.cumulative(due_times_ns(self.arrivals, bits) / NANO))
 
 
 def measure(quick: bool) -> list[Row]:
     rows: list[Row] = []
     for kind in _kinds(_GAPS):
-        gaps = _gaps(kind.arrivals, 1)
+        gaps = kind.gaps(1)
         p = float(stats.kstest(gaps, kind.cdf).pvalue)
         off = abs(float(gaps.std() / gaps.mean()) / kind.cv - 1) * 100
         note = f"{len(gaps):,} gaps, one seed"
@@ -58,7 +63,7 @@ def measure(quick: bool) -> list[Row]:
         rows.append(Row(TARGET, f"{kind.name}: dispersion off", off, "%", 5.0, note=f"cv {kind.cv:g} asked for"))
     seeds = _SEEDS // 4 if quick else _SEEDS
     for kind in _kinds(_GAPS_OF_A_SEED):
-        refused = sum(stats.kstest(_gaps(kind.arrivals, seed), kind.cdf).pvalue < LEVEL for seed in range(seeds))
+        refused = sum(stats.kstest(kind.gaps(seed), kind.cdf).pvalue < LEVEL for seed in range(seeds))
         bound = stats.binom(seeds, LEVEL).ppf(0.999) / seeds * 100
         note = f"{seeds} seeds of {_GAPS_OF_A_SEED:,} gaps"
         rows.append(Row(TARGET, f"{kind.name}: seeds rejected", refused / seeds * 100, "%", float(bound), note=note))
@@ -70,42 +75,39 @@ def _kinds(count: int) -> list[_Kind]:
     """Every kind, about `count` requests long."""
     rate = 50.0
     long_s = count / rate
-    exponential = stats.expon.cdf
-    flat = [
-        _Kind("Poisson", Arrivals(ArrivalKind.POISSON, long_s, rate=rate), 1.0, exponential),
-        *(
-            _Kind(f"gamma, cv {cv:g}", Arrivals(ArrivalKind.GAMMA, long_s, rate=rate, cv=cv), cv, _gamma(cv))
-            for cv in (0.5, 2.0)
-        ),
-        *(
-            _Kind(f"Weibull, cv {cv:g}", Arrivals(ArrivalKind.WEIBULL, long_s, rate=rate, cv=cv), cv, _weibull(cv))
-            for cv in (0.5, 2.0)
-        ),
+    third_s, half_s = long_s / 3, long_s / 2
+    low, high = rate / 5, 1.8 * rate
+
+    def steady(t_s: Floats) -> Floats:
+        return rate * t_s
+
+    def ramp(t_s: Floats) -> Floats:
+        return rate * t_s * t_s / long_s
+
+    def spike(t_s: Floats) -> Floats:
+        return rate / 2 * t_s + 1.5 * rate * np.clip(t_s - third_s, 0.0, third_s)
+
+    def day(t_s: Floats) -> Floats:
+        return low * t_s + (high - low) / 2 * (t_s - np.sin(2 * np.pi * t_s / third_s) * third_s / (2 * np.pi))
+
+    def windows(t_s: Floats) -> Floats:
+        return rate / 2 * t_s + rate * np.maximum(t_s - half_s, 0.0)
+
+    spiky = Arrivals(ArrivalKind.SPIKE, long_s, base=rate / 2, peak=2 * rate, spike_at_s=third_s, spike_s=third_s)
+    parts = (Window(half_s, rate / 2, 2.0, True), Window(half_s, 1.5 * rate, 2.0, True))
+    renewal = [
+        _Kind(f"{kind.value}, cv {cv:g}", Arrivals(kind, long_s, rate=rate, cv=cv), steady, cv, cdf(cv))
+        for kind, cdf in ((ArrivalKind.GAMMA, _gamma), (ArrivalKind.WEIBULL, _weibull))
+        for cv in (0.5, 2.0)
     ]
-    half_s, third_s = long_s / 2, long_s / 3
-    windows = (Window(half_s, rate / 2, 2.0, True), Window(half_s, 1.5 * rate, 2.0, True))
     return [
-        *flat,
-        _Kind("ramp", Arrivals(ArrivalKind.RAMP, long_s, base=0.0, peak=2 * rate), 1.0, exponential),
-        _Kind(
-            "spike",
-            Arrivals(ArrivalKind.SPIKE, long_s, base=rate / 2, peak=2 * rate, spike_at_s=third_s, spike_s=third_s),
-            1.0,
-            exponential,
-        ),
-        _Kind(
-            "diurnal",
-            Arrivals(ArrivalKind.DIURNAL, long_s, base=rate / 5, peak=1.8 * rate, period_s=long_s / 3),
-            1.0,
-            exponential,
-        ),
-        _Kind("windows, Weibull, cv 2", Arrivals(ArrivalKind.WINDOWS, long_s, windows=windows), 2.0, _weibull(2.0)),
+        _Kind("poisson", Arrivals(ArrivalKind.POISSON, long_s, rate=rate), steady),
+        *renewal,
+        _Kind("ramp", Arrivals(ArrivalKind.RAMP, long_s, base=0.0, peak=2 * rate), ramp),
+        _Kind("spike", spiky, spike),
+        _Kind("diurnal", Arrivals(ArrivalKind.DIURNAL, long_s, base=low, peak=high, period_s=third_s), day),
+        _Kind("windows, cv 2", Arrivals(ArrivalKind.WINDOWS, long_s, windows=parts), windows, 2.0, _weibull(2.0)),
     ]
-
-
-def _gaps(arrivals: Arrivals, seed: int) -> Floats:
-    due_s = due_times_ns(arrivals, stream(seed, 0)) / NANO
-    return np.diff(rates_of(arrivals).until(due_s))
 
 
 def _gamma(cv: float) -> Callable[[Floats], Floats]:
