@@ -211,10 +211,12 @@ class Trial:
         be started.
         """
         options = self.options
-        key = os.environ.get(options.api_key_env or "", "")
+        variables = {tenant.name: tenant.key_env for tenant in options.scenario.workload.tenants}
+        variables[""] = options.api_key_env or ""
+        keys = {tenant: os.environ.get(variable, "") for tenant, variable in variables.items()}
         self._early = early
         intake = Intake(self.journal, self.live, self.drift, request, early)
-        pool = LoadPool(leg.plan, self.target.base_url, {"": key}, options.workers, road=self.target.road)
+        pool = LoadPool(leg.plan, self.target.base_url, keys, options.workers, road=self.target.road)
         try:
             await pool.prepare()
             self.instrument.watch(pool)

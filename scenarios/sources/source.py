@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,9 @@ def _sessions(sessions: Sessions, seed: Seed, count: int) -> Source:
 
     def task(rng: random.Random, era: Era, ask: Ask) -> Task:
         known, drawn = conversation(rng, era, int(turns[ask.nth]))
-        return asked(known, drawn[: ask.turn + 1])
+        # without the number of turns: it rises while conversations go on, which is no drift of the world
+        question = drawn[ask.turn].question
+        return replace(asked(known, drawn[: ask.turn + 1]), numbers={"question_chars": float(len(question))})
 
     return Source(task, turns, sessions.think)
 

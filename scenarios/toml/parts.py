@@ -52,6 +52,8 @@ def _read_replay(table: Table, arrivals: Arrivals | None) -> Replay | None:
     prompt_max = table.whole("prompt_max", low=1, high=LONGEST_TOKENS) or 0
     output_max = table.whole("output_max", low=1, high=LONGEST_TOKENS) or 0
     exact = table.flag("exact_output")
+    if "file" not in table and arrivals is None:
+        return None  # they hold a mistake: whether they would have given the file is not known
     if "file" in table or arrivals is None or arrivals.recording is None:
         found = read_file(table, "file", trace_at, '"trace.csv", or arrivals of kind "trace"')
         if found is None:
