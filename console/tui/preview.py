@@ -43,16 +43,17 @@ def lines(entry: Entry, cells: int, rows: int, ascii_only: bool) -> tuple[Line, 
 def _arrivals(arrivals: Arrivals) -> Line:
     count = f"{expected_count(arrivals):,.0f}"
     kind = (arrivals.kind.value, Role.ACCENT)
-    more = (f"  {', '.join(arrivals_in_words(arrivals))}", Role.TEXT) if arrivals_in_words(arrivals) else ""
+    words = arrivals_in_words(arrivals)
+    more = line(f"  {', '.join(words)}") if words else EMPTY
     if arrivals.kind is ArrivalKind.CLOSED:
-        return line(kind, more, ("   ", Role.DIM), count, (" requests", Role.DIM))
+        return (*line(kind), *more, *line(("   ", Role.DIM), count, (" requests", Role.DIM)))
     rates = rates_of(arrivals)
     low, high = float(min(rates.first.min(), rates.last.min())), rates.highest
     if arrivals.kind in (ArrivalKind.RAMP, ArrivalKind.SPIKE):
         low, high = arrivals.base, arrivals.peak
     span = rate(high) if low == high else f"{rate(low)} → {rate(high)}"
     total = (("   ~ ", Role.DIM), count, (" requests in ", Role.DIM), clock(arrivals.duration_s))
-    return line(kind, f"  {span}", (" /s", Role.DIM), more, *total)
+    return (*line(kind, f"  {span}", (" /s", Role.DIM)), *more, *line(*total))
 
 
 def _chart(arrivals: Arrivals, faults: list[float], cells: int, rows: int, ascii_only: bool) -> list[Line]:

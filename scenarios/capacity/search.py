@@ -64,7 +64,8 @@ def rules_of(scenario: Scenario, search: Search) -> Rules:
     arrivals = scenario.arrivals
     high = MOST_REQUESTS / arrivals.duration_s if search.high is None else search.high
     start = min(max(arrivals.rate, search.low or 0.0), high)
-    spread = {ArrivalKind.CONSTANT: 0.0, ArrivalKind.GAMMA: arrivals.cv**2}
+    cv2 = arrivals.cv**2
+    spread = {ArrivalKind.CONSTANT: 0.0, ArrivalKind.GAMMA: cv2, ArrivalKind.WEIBULL: cv2}
     return Rules(search, start, arrivals.duration_s, high, spread.get(arrivals.kind, 1.0))
 
 
