@@ -9,7 +9,7 @@ from scenarios.metrics import ODD_PROFILE
 from scenarios.toml.keys import FASTEST, HOMES, SEARCH_KEYS
 from scenarios.toml_table import Table
 
-STEADY = (ArrivalKind.CONSTANT, ArrivalKind.POISSON, ArrivalKind.GAMMA)
+STEADY = (ArrivalKind.CONSTANT, ArrivalKind.POISSON, ArrivalKind.GAMMA, ArrivalKind.WEIBULL)
 
 
 def read_search(top: Table, workload: Workload | None, arrivals: Arrivals | None, slo: Slo) -> Search | None:
