@@ -23,8 +23,6 @@ SCENARIO, INSTRUMENT, DRIFT, PROBES = "scenario", "instrument", "drift", "probes
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
 
-_COUNTED = ("worker_cpu_s", "worker_deaths")
-
 Facts = dict[str, float | int | bool | str | None]
 
 
@@ -140,20 +138,6 @@ def stopped_at(events: Sequence[Event], last: Tick | None) -> float:
         elif event.kind == "operator.stop" and stop_s is None:
             stop_s = event.t_s
     return stop_s if stop_s is not None else (0.0 if last is None else last.t_s)
-
-
-def worst_of(before: Facts, now: Facts) -> Facts:
-    """The instrument's facts of a run in two parts: what is counted is added, else the larger error stands."""
-    facts = dict(now)
-    for name, value in before.items():
-        other = now.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            continue
-        if not isinstance(other, int | float) or isinstance(other, bool):
-            facts[name] = value
-        else:
-            facts[name] = value + other if name in _COUNTED else max(value, other)
-    return facts
 
 
 def _facts(reader: JournalReader, key: str) -> Facts:

@@ -34,9 +34,10 @@ class Means(msgspec.Struct, frozen=True):
     road: Road
     model: str | None
     workers: int
+    preflight_s: float
 
 
 def means_of(options: RunOptions) -> Means:
     """The options less those that the journal holds anyway."""
     model = None if options.model is None else str(options.model)
-    return Means(options.target, options.road, model, options.workers)
+    return Means(options.target, options.road, model, options.workers, options.preflight_s)

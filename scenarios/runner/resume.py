@@ -19,10 +19,11 @@ from scenarios.errors import NotResumable
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.metrics import ODD_PROFILE
 from scenarios.plan import Plan, make_plan
-from scenarios.rebuild import INSTRUMENT, SCENARIO, Facts, stopped_at
+from scenarios.rebuild import INSTRUMENT, SCENARIO, stopped_at
 from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
+from scenarios.runner.instrument import Facts
 from scenarios.runner.options import Means, RunOptions
 from scenarios.runner.rest import Rest, journalled, rest_of
 from scenarios.runner.trial import ALIVE_AT, MEANS, OnEvent, OnTick, Trial, drift_start_s
@@ -58,6 +59,9 @@ def read_interrupted(path: Path) -> Interrupted:
         if scenario.search is not None:
             what = f"run {info.id} was a search, and what it would have tried next depends on what it finds"
             raise NotResumable(f"{what}; start it anew with `seatrial run`")
+        if scenario.search is not None:
+            what = f"run {info.id} is a search for capacity: its probes belong together"
+            raise NotResumable(f"{what}; start it anew with `seatrial run`")
         means = msgspec.json.decode(means_json, type=Means)
         events = [event for _, event in reader.events()]
         until_s = stopped_at(events, reader.last_tick())
@@ -73,6 +77,7 @@ def read_interrupted(path: Path) -> Interrupted:
                 road=means.road,
                 model=None if means.model is None else Path(means.model),
                 workers=means.workers,
+                preflight_s=means.preflight_s,
             ),
             until_s=until_s,
             alive_at=float(alive_at),
@@ -102,7 +107,7 @@ async def resume_trial(
         trial = Trial(options, journal, on_tick, on_event, stop)
         trial.clock = RunClock(first_due_s, shown_s=before.until_s)
         trial.info = msgspec.structs.replace(before.info, state="running")
-        trial.facts_before = before.facts
+        trial.instrument.carry_on(before.facts)
         trial.commands_taken = before.last_command
         return await trial.run(partial(_rest_of_run, before, rest, first_due_s))
 

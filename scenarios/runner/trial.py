@@ -21,7 +21,7 @@ from scenarios.errors import JournalError
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.plan import Plan, make_plan
-from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, RESUMED, SCENARIO, Facts, rebuild, worst_of
+from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, RESUMED, SCENARIO, rebuild
 from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
@@ -72,11 +72,11 @@ async def _one_plan(trial: Trial) -> ResultDocument:
     options = trial.options
     await trial.start_target()
     plan = await asyncio.to_thread(make_plan, options.scenario, options.seed, trial.target.wire_model)
-    leg = Leg(plan)
-    await trial.write_plan(leg)
+    await trial.write_plan(Leg(plan))
     await trial.measure_noise(plan)
     with trial.requests(plan) as request:
-        await trial.send(leg, request, options.scenario.faults)
+        plan = Plan(plan.due_ns, plan.root, request)  # what made it, a third of its memory, is not needed any more
+        await trial.send(Leg(plan), request, options.scenario.faults)
     return trial.judge()
 
 
@@ -117,7 +117,6 @@ class Trial:
             state="running",
         )
         self.commands_taken = 0  # the id of the last one
-        self.facts_before: Facts = {}  # of the instrument, from before the run was resumed
         self._on_tick = on_tick
         self._on_event = on_event
         self._stop = stop
@@ -295,8 +294,7 @@ class Trial:
         self.journal.add_tick(tick)
         self.journal.set_meta(ALIVE_AT, str(time.time()))
         if self._phase != "done":  # the document is made of these: from there on they stay as it found them
-            facts = worst_of(self.facts_before, self.instrument.facts())
-            self.journal.set_meta(INSTRUMENT, msgspec.json.encode(facts).decode())
+            self.journal.set_meta(INSTRUMENT, msgspec.json.encode(self.instrument.facts()).decode())
             self.journal.set_meta(DRIFT, msgspec.json.encode(self.drift.facts()).decode())
         self._on_tick(tick)
 
