@@ -34,7 +34,7 @@ class Means(msgspec.Struct, frozen=True):
     road: Road
     model: str | None
     workers: int
-    preflight_s: float = 5.0
+    preflight_s: float
 
 
 def means_of(options: RunOptions) -> Means:
