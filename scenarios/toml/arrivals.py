@@ -21,7 +21,7 @@ from scenarios.toml.keys import (
     HOMES,
     LONGEST_S,
     MOST_REQUESTS,
-    WINDOW_KEYS,
+    PIECE_KEYS,
 )
 from scenarios.toml.think import BURSTY, read_think
 from scenarios.toml_table import Table
@@ -141,7 +141,7 @@ def _read_windows(table: Table) -> Arrivals | None:
             table.refuse(key, f"{key} is for windows from a file", "change the windows themselves")
     noted, windows = table.noted, []
     for entry in table.tables("windows"):
-        entry.refuse_unknown(WINDOW_KEYS, {})
+        entry.refuse_unknown(PIECE_KEYS, {})
         for_s = entry.duration("for", required='"30s"', above=0.0, high=LONGEST_S)
         rate = entry.number("rate", required="4.0", low=0.0, high=FASTEST)
         cv = entry.number("cv", low=STEADY, high=BURSTY)

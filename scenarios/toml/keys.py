@@ -67,7 +67,7 @@ ARRIVAL_KEYS: Mapping[ArrivalKind, Mapping[str, str]] = MappingProxyType(
     }
 )
 ALL_ARRIVAL_KEYS = ("kind", *dict.fromkeys(key for keys in ARRIVAL_KEYS.values() for key in keys))
-WINDOW_KEYS = ("for", "rate", "cv", "gaps")
+PIECE_KEYS = ("for", "rate", "cv", "gaps")
 THINK_KEYS = ("mean", "cv")
 # kind -> parameter -> allowed values, the first one being the default
 FAULT_KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
