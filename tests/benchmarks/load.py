@@ -15,9 +15,11 @@ from types import ModuleType
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.load_bench import (
+    arrivals,
     capacity,
     gates,
     invalid,
+    journal,
     omitted,
     sends,
     stalls,
@@ -38,10 +40,12 @@ TARGETS: dict[int, ModuleType] = {
         stalls,
         omitted,
         invalid,
+        arrivals,
         traces,
         gates,
         capacity,
         warmup,
+        journal,
     )
 }
 
