@@ -23,7 +23,7 @@ def read_window(
         return WindowSpec(WarmupRule.NONE if uneven or live else WarmupRule.AUTO)
     if (word := table.one_of("warmup", _WORDS)) is None:
         warmup_s = table.duration("warmup", low=0.0)
-        if warmup_s and arrivals and warmup_s >= arrivals.duration_s:
+        if warmup_s and arrivals and 0.0 < arrivals.duration_s <= warmup_s:
             what = f"the warm-up ({warmup_s:g} s) is as long as the run ({arrivals.duration_s:g} s)"
             table.refuse("warmup", what, "make the warm-up shorter or the run longer")
         return WindowSpec(WarmupRule.TIME, warmup_s) if warmup_s else WindowSpec()
