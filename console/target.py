@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scenarios.address import Road
 
 API_KEY_ENV = "SEATRIAL_API_KEY"
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"})
 
 
 def read_target(text: str) -> str:
@@ -44,6 +45,8 @@ def read_road(args: argparse.Namespace) -> Road:
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
             raise UsageError('--header takes "Name: value", or "Name: env:VARIABLE" for a value that is a secret')
+        if name.strip().lower() in _SECRET_HEADERS and not value.strip().startswith("env:"):
+            raise UsageError(f"--header {name.strip()}: a secret does not belong on a command line; write env:VARIABLE")
         headers.append((name.strip(), value.strip()))
     return Road(proxy, tuple(headers), str(args.ca_file.absolute()) if args.ca_file else "", not args.insecure)
 

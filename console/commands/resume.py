@@ -39,6 +39,7 @@ def handle(args: argparse.Namespace) -> int:
     from console.errors import UsageError
     from console.liveness import is_alive
     from console.output import check_outputs
+    from console.prepare import demand_keys
     from console.target import confirm, key_env, load_key
     from scenarios.journal import FILE_NAME, JournalReader
     from scenarios.runner import read_interrupted, resume_trial
@@ -56,6 +57,7 @@ def handle(args: argparse.Namespace) -> int:
     before = read_interrupted(journal)
     target, args.proxy = before.options.target, before.options.road.proxy
     if target is not None:
+        demand_keys(before.options.scenario)
         confirm(args, target, before.options.scenario)
     where = target or "the engine in here"
     terminal.note(f"run {run.id}: {run.scenario}, seed {run.seed}, goes on against {where}")

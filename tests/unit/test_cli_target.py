@@ -160,7 +160,14 @@ def test_the_road_to_a_target_is_read_from_the_options() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"header": ["no colon"]}, {"header": [": x"]}, {"proxy": "ftp://x"}, {"target": None, "insecure": True}]
+    "changes",
+    [
+        {"header": ["no colon"]},
+        {"header": ["Authorization: Bearer x"]},
+        {"header": [": x"]},
+        {"proxy": "ftp://x"},
+        {"target": None, "insecure": True},
+    ],
 )
 def test_a_road_that_leads_nowhere_is_a_usage_error(changes: dict[str, object]) -> None:
     with pytest.raises(UsageError):
