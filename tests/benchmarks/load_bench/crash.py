@@ -119,11 +119,14 @@ def crash(server: StampingServer, folder: Path, victim: str, after_s: float, *mo
     scenario = folder / "crash.toml"
     scenario.write_text(_SCENARIO, encoding="utf-8")
     server.begin()
-    options = ("--target", server.url, "--run-id", _RUN, "--runs-dir", str(folder), "--json", "--plain", *more)
-    process = subprocess.Popen(_command("run", str(scenario), *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if not server.heard.wait(_PATIENCE_S):
-        process.kill()
-        return Crash(victim, after_s, 0.0, 0, f"it sent nothing: {process.communicate()[1][-300:]!r}")
+    options = ("--target", server.url, "--run-id", _RUN, "--runs-dir", str(folder), "--preflight", "500ms", *more)
+    command = _command("run", str(scenario), "--plain", "--json", *options)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    give_up_at = time.monotonic() + _PATIENCE_S
+    while not server.heard.wait(0.05):
+        if process.poll() is not None or time.monotonic() > give_up_at:
+            process.kill()
+            return Crash(victim, after_s, 0.0, 0, f"it sent nothing: {process.communicate()[1][-300:]!r}")
     time.sleep(after_s)
     killed_ns = _kill(process, victim)
     process.communicate()
