@@ -18,6 +18,7 @@ from tests.benchmarks.load_bench import (
     capacity,
     gates,
     invalid,
+    journal,
     omitted,
     sends,
     stalls,
@@ -41,6 +42,7 @@ TARGETS: dict[int, ModuleType] = {
         traces,
         gates,
         capacity,
+        journal,
         warmup,
     )
 }
