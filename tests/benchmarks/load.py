@@ -44,6 +44,7 @@ TARGETS: dict[int, ModuleType] = {
         traces,
         gates,
         capacity,
+        journal,
         warmup,
         journal,
     )
