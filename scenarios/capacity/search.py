@@ -80,7 +80,7 @@ def decide(rules: Rules, probes: Sequence[Probe], spent_s: float) -> Next | Foun
     left = search.probes - len(probes)
     shortest_s, room_s = min(search.probe_s, SHORTEST_S), rules.budget_s - spent_s - DRAIN_S
     length_s = min(search.probe_s, max(room_s / max(1, left) - BETWEEN_S, shortest_s))
-    late = bool(probes) and room_s < shortest_s  # the first probe is sent all the same: without it there is nothing to say
+    late = bool(probes) and room_s < shortest_s  # the first probe is sent all the same: without one nothing is known
     if left <= 0 or late or _is_over(rules, probes):
         return conclude(rules, probes)
     ramp = _next_ramp(rules, probes)
