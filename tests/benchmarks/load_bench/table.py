@@ -129,7 +129,7 @@ def merged(old: Document, target: int, rows: Sequence[Row], where: str) -> Docum
 
 
 def save(path: Path, document: Document) -> None:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document, enc_hook=float), indent=1) + b"\n")
 
 
 def write_into(path: Path, table: str) -> None:
