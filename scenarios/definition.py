@@ -243,7 +243,7 @@ class Workload:
 
     mix: tuple[tuple[str, float], ...]
     drift: Drift | None = None
-    safety_share: float = 0.0  # share of requests that probe the trained safety behaviour (declined kinds, injections)
+    safety_share: float = 0.0  # share of starts (a session is one) that probe the trained safety behaviour
     parts: tuple[tuple[str, Part], ...] = ()
     tenants: tuple[Tenant, ...] = ()
     clients: Clients = Clients()

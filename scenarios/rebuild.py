@@ -58,7 +58,7 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         engine_restarts=sum(event.kind == "engine.died" for event in events) if ours else None,
         ours=ours,
         capacity=_capacity(reader, scenario, columns),
-        even=not why_uneven(scenario.workload, scenario.arrivals, bool(scenario.faults)),
+        even=not why_uneven(scenario.workload, scenario.arrivals, bool(scenario.faults), scenario.search is not None),
     )
     horizon_s = stopped_at(events, reader.last_tick()) if interrupted else None
     settled = None if (text := reader.meta(SETTLED)) is None else int(text)

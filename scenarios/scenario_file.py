@@ -84,9 +84,9 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
 
     `rate` becomes the steady rate; for ramp, spike and diurnal it becomes the base, and the peak keeps its ratio to it
     (a base of 0 stays, and `rate` becomes the peak). For windows, diurnal rates and a trace it becomes the mean over
-    the run, all else in proportion: a trace is played faster or slower. `duration_s` stretches spike, day, windows and
-    the times of faults along; a trace is cut short instead. A closed loop has neither. Raises DefinitionErrors for
-    values out of range.
+    the run, all else in proportion: a trace is played faster or slower, and faults come sooner or later with it.
+    `duration_s` stretches spike, day, windows and the times of faults along; a trace is cut short instead, and faults
+    stay where they are in it. A closed loop has neither. Raises DefinitionErrors for values out of range.
     """
     arrivals, faults = scenario.arrivals, scenario.faults
     mistakes = []
@@ -96,9 +96,6 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
     if duration_s is not None and not 0.0 < duration_s <= LONGEST_S:
         fix = f"it must be more than 0 and at most {LONGEST_S:g} seconds"
         mistakes.append(Mistake("--duration", 0, f"{duration_s:g} s is out of range", fix))
-    if duration_s is not None and duration_s <= scenario.window.warmup_s:
-        what = f"{duration_s:g} s is no longer than the warm-up ({scenario.window.warmup_s:g} s)"
-        mistakes.append(Mistake("--duration", 0, what, "make it longer, or warmup in [window] shorter"))
     for option, value in (("--rate", rate), ("--duration", duration_s)):
         if value is not None and arrivals.kind is ArrivalKind.CLOSED:
             what = "a closed loop goes as fast as it is answered, for as long as that takes"
@@ -107,21 +104,50 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
         raise DefinitionErrors(tuple(mistakes))
     if rate is not None:
         arrivals = _at_rate(arrivals, rate)
+        faults = _stretched(faults, scenario.arrivals, arrivals)
     if duration_s is not None:
-        arrivals = _for_duration(arrivals, duration_s)
+        longer = _for_duration(arrivals, duration_s)
+        if arrivals.recording is None:
+            faults = _stretched(faults, arrivals, longer)
+        arrivals = longer
     if arrivals.duration_s != scenario.arrivals.duration_s:
-        stretch = arrivals.duration_s / scenario.arrivals.duration_s
-        faults = tuple(FaultSpec(f.kind, f.at_s * stretch, f.params) for f in faults)
+        option = "--duration" if duration_s is not None else "--rate"
+        mistakes += _outside(arrivals.duration_s, scenario.window.warmup_s, faults, option)
     count = expected_count(arrivals)
     if count > MOST_REQUESTS:
         what = f"the plan would hold about {math.ceil(count):,} requests"
         fix = f"stay under {MOST_REQUESTS:,}: lower --rate or --duration"
-        raise DefinitionErrors((Mistake("--rate" if rate is not None else "--duration", 0, what, fix),))
+        mistakes.append(Mistake("--rate" if rate is not None else "--duration", 0, what, fix))
+    if mistakes:
+        raise DefinitionErrors(tuple(mistakes))
     return dataclasses.replace(scenario, arrivals=arrivals, faults=faults)
+
+
+def _stretched(faults: tuple[FaultSpec, ...], before: Arrivals, now: Arrivals) -> tuple[FaultSpec, ...]:
+    """The faults at the same shares of the run; where its length stays, they stay to the bit."""
+    if now.duration_s == before.duration_s:
+        return faults
+    return tuple(FaultSpec(f.kind, f.at_s * (now.duration_s / before.duration_s), f.params) for f in faults)
+
+
+def _outside(duration_s: float, warmup_s: float, faults: tuple[FaultSpec, ...], option: str) -> list[Mistake]:
+    """What does not fit into a run of that length any more."""
+    mistakes = []
+    if duration_s <= warmup_s:
+        what = f"the run is {duration_s:g} s long, no longer than the warm-up ({warmup_s:g} s)"
+        mistakes.append(Mistake(option, 0, what, "make it longer, or warmup in [window] shorter"))
+    for fault in faults:
+        if fault.at_s >= duration_s:
+            what = f"the run is {duration_s:g} s long, and the fault {fault.kind} starts at {fault.at_s:g} s"
+            mistakes.append(Mistake(option, 0, what, "make it longer, or start the fault earlier"))
+    return mistakes
 
 
 def _at_rate(arrivals: Arrivals, rate: float) -> Arrivals:
     mean = expected_count(arrivals) / arrivals.duration_s
+    if not mean:
+        what = f"no request comes in the {arrivals.duration_s:g} s that the file asks for, so there is no rate to raise"
+        raise DefinitionErrors((Mistake("--rate", 0, what, "begin elsewhere or make duration longer in the file"),))
     match arrivals.kind:
         case ArrivalKind.TRACE:
             speed = arrivals.speed * rate / mean

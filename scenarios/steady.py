@@ -9,12 +9,14 @@ from scenarios.metrics import METRICS, POOLED, MetricKind
 STEADY_KINDS = frozenset({"constant", "poisson", "gamma", "weibull", "closed"})
 
 
-def why_uneven(workload: Workload | None, arrivals: Arrivals | None, any_fault: bool) -> str:
+def why_uneven(workload: Workload | None, arrivals: Arrivals | None, any_fault: bool, search: bool) -> str:
     """What changes in mid-run by plan; empty when nothing does. A part that is None could not be read: not counted."""
     if arrivals is not None and arrivals.kind.value not in STEADY_KINDS:
         return f"arrivals of kind {arrivals.kind.value} are not alike all along"
     if workload is not None and workload.drift is not None:
         return "its workload drifts"
+    if search:
+        return "a [search] changes the rate"
     return "it has [[faults]]" if any_fault else ""
 
 

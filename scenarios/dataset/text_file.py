@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import threading
 import weakref
 from abc import ABC, abstractmethod
@@ -22,8 +23,8 @@ _LONGEST_FIELD = 1 << 26
 _QUOTE = ord('"')
 _BOM = b"\xef\xbb\xbf"
 
-BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, csv.Error)
-"""What `fields` raises for a row that is broken."""
+BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, csv.Error, RecursionError)
+"""What `fields` raises for a row that is broken; RecursionError for JSON nested without end."""
 
 
 class TextFile(ABC):
@@ -31,21 +32,25 @@ class TextFile(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()
+        self._file = _opened(path)
+        weakref.finalize(self, self._file.close)
+        self._state = self._now()
         self._start, self._end = array("q"), array("q")  # of each row, bytes from the beginning of the file
         self._line = array("q")
         self._find()
-        self._lock = threading.Lock()
-        self._file = path.open("rb", buffering=0)
-        weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
         return len(self._start)
 
     def fields(self, row: int) -> Fields:
-        """The fields of a row. Raises one of BROKEN."""
+        """The fields of a row. Raises one of BROKEN, DatasetError where the file is no longer what was opened."""
         with self._lock:
             self._file.seek(self._start[row])
             raw = self._file.read(self._end[row] - self._start[row])
+            if self._now() != self._state:
+                what, fix = "was changed while it was in use", "put it back and start over; a copy may be changed"
+                raise DatasetError((Mistake(str(self.path), 0, what, fix),))
         return self._decode(raw)
 
     def place(self, row: int) -> int:
@@ -60,6 +65,11 @@ class TextFile(ABC):
             array("q", np.frombuffer(column, np.int64)[keep].tobytes())
             for column in (self._start, self._end, self._line)
         )
+
+    def _now(self) -> tuple[int, int]:
+        """Size and time of the last change of the file that was opened, whatever bears its name by now."""
+        stat = os.fstat(self._file.fileno())
+        return stat.st_size, stat.st_mtime_ns
 
     @abstractmethod
     def _find(self) -> None:
@@ -124,6 +134,14 @@ class CommaSeparated(TextFile):
                 except msgspec.DecodeError as error:
                     raise csv.Error(f"{name} is not JSON: {error}") from error
         return msgspec.convert(row, Fields, strict=False)
+
+
+def _opened(path: Path) -> io.FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        raise DatasetError((Mistake(str(path), 0, what, "check the path and the file"),)) from error
 
 
 def _fields_of(raw: bytes) -> list[str]:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from scenarios.definition import GateSpec
+from scenarios.metrics import METRICS
 from scenarios.result import GateVerdict
 from scenarios.summary.columns import Floats
 
@@ -31,7 +32,9 @@ def side(gate: GateSpec, low: float | None, high: float | None) -> GateVerdict:
 
 
 def allows_no_exception(gate: GateSpec) -> bool:
-    """Whether a rate gate's bound is the edge of the range (at most 0, at least 1): one counter-example fails it."""
+    """Whether the bound of a share is the edge of its range (at most 0, at least 1): one counter-example fails it."""
+    if METRICS[gate.metric].quantile is not None:
+        return False  # seconds have no such edge: at least 1 s is a bound like any other
     return gate.maximum == 0.0 or gate.minimum == 1.0
 
 

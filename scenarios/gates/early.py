@@ -39,6 +39,7 @@ class EarlyEnd:
         self.found: Early | None = None
         self._scenario = scenario
         self._gates = [(gate, Standing(gate)) for gate in scenario.gates if gate.sequential]
+        self._places = [place for place, gate in enumerate(scenario.gates) if gate.sequential]
         self._all = len(self._gates) == len(scenario.gates)
         self._waiting: dict[int, tuple[float | None, ...]] = {}
         self._settled = 0
@@ -62,9 +63,9 @@ class EarlyEnd:
         while not self.found and self._settled in self._waiting:
             self._settle(self._waiting.pop(self._settled))
 
-    def verdicts(self) -> dict[str, GateVerdict]:
-        """The sequential gates by name, as they stand."""
-        return {gate.name or gate.metric: standing.verdict for gate, standing in self._gates}
+    def verdicts(self) -> dict[int, GateVerdict]:
+        """The sequential gates as they stand, by their places among the scenario's gates: two may have one name."""
+        return {place: standing.verdict for place, (_, standing) in zip(self._places, self._gates, strict=True)}
 
     def _settle(self, values: tuple[float | None, ...]) -> None:
         self._settled += 1

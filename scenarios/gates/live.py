@@ -26,14 +26,14 @@ def so_far(
     sketches: Mapping[str, LogSketch],
     counts: Mapping[str, tuple[int, int]],
     values: Mapping[str, float | None],
-    sequential: Mapping[str, GateVerdict] = MappingProxyType({}),
+    sequential: Mapping[int, GateVerdict] = MappingProxyType({}),
 ) -> tuple[GateSample, ...]:
     """One sample for each gate. `sketches` by latency ("ttft_s"), `counts` (hits, n) by rate metric, `values` by name.
 
     A metric that is not given is open. A rate counts finished requests only; a value is open until it is known. A
-    sequential gate stands where `sequential` says, by its name: there the state is no view but the decision itself.
+    sequential gate stands where `sequential` says, by its place in `gates`: that is no view but the decision itself.
     """
-    return tuple(_so_far(gate, sketches, counts, values, sequential) for gate in gates)
+    return tuple(_so_far(gate, sketches, counts, values, sequential.get(place)) for place, gate in enumerate(gates))
 
 
 def _so_far(
@@ -41,7 +41,7 @@ def _so_far(
     sketches: Mapping[str, LogSketch],
     counts: Mapping[str, tuple[int, int]],
     values: Mapping[str, float | None],
-    sequential: Mapping[str, GateVerdict],
+    standing: GateVerdict | None,
 ) -> GateSample:
     metric = METRICS[gate.metric]
     measured: float | None = None
@@ -60,7 +60,7 @@ def _so_far(
             measured = values.get(gate.metric)
             verdict = GateVerdict.INCONCLUSIVE if measured is None else side(gate, measured, measured)
     if gate.sequential:
-        verdict = sequential.get(gate.name or gate.metric, GateVerdict.INCONCLUSIVE)
+        verdict = standing or GateVerdict.INCONCLUSIVE
     return GateSample(
         name=gate.name or gate.metric,
         metric=gate.metric,

@@ -21,7 +21,8 @@ def render_junit(material: Material) -> str:
     """One `testsuite`: fail is a failure, invalid an error, inconclusive is skipped.
 
     A verdict that is not GO although every gate passed (an interrupted run, an invalid instrument) and a run whose
-    target failed get a case of their own, so that a CI system never shows green for them.
+    target failed get a case of their own, so that a CI system never shows green for them. The suite's time is from the
+    run's start to the last thing that happened in it.
     """
     document, run = material.document, material.document.run
     suite = ElementTree.Element("testsuite", name=_safe(run.scenario), timestamp=_safe(run.started_at))
@@ -50,7 +51,8 @@ def render_junit(material: Material) -> str:
     for attribute, path in (("failures", "*/failure"), ("errors", "*/error"), ("skipped", "*/skipped")):
         suite.set(attribute, str(len(suite.findall(path))))
     suite.set("tests", str(len(suite.findall("testcase"))))
-    suite.set("time", f"{document.summary.window_s:.3f}")
+    ended_s = max((event.t_s for event in material.events), default=0.0)
+    suite.set("time", f"{max(document.summary.window.end_s, ended_s):.3f}")
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 

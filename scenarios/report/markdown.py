@@ -87,7 +87,7 @@ def _numbers(material: Material) -> Iterator[str]:
     summary = material.document.summary
     outcomes = ", ".join(f"{_safe(name)} {count:,}" for name, count in summary.outcomes.items() if count)
     rows = [
-        ("planned", f"{summary.planned:,} in {seconds(summary.window_s)}"),
+        ("planned", f"{summary.planned:,} in the whole run"),
         ("outcomes", outcomes),
         ("goodput", f"{share(summary.goodput)} {words.goodput_of(summary)}"),
         ("throughput", f"{_joined(words.throughputs(summary))} (tokens by {_safe(summary.tokens_from)})"),

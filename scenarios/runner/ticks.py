@@ -26,9 +26,9 @@ def draw_tick(
     telemetry: Telemetry,
     instrument: InstrumentWatch,
     faults: FaultBoard,
-    sequential: Mapping[str, GateVerdict],
+    sequential: Mapping[int, GateVerdict],
 ) -> Tick:
-    """The run at `t_s` seconds after its start; `phase` as in Tick.state, `sequential` the standing of such gates."""
+    """The run at `t_s` seconds after its start; `phase` as in Tick.state, `sequential` how such gates stand."""
     due_rate, done_rate, token_rate = live.rates(t_s)
     drift_sample = drift.sample()
     values: dict[str, float | None] = {

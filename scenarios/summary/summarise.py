@@ -81,7 +81,7 @@ def summarise_columns(whole: Columns, context: SummaryContext, measured: Measure
         odd={"probes": probes.n, "correct": probes.hits, "wrong": probes.n - probes.hits},
         recovery=recovery_of(whole, context),
         instrument=dict(context.instrument),
-        not_measured=_not_measured(columns, context, tokens_from),
+        not_measured=_not_measured(columns, context, tokens_from, any_sent=bool(whole.sent.any())),
         capacity=context.capacity,
         window=measured.window,
     )
@@ -94,13 +94,17 @@ def latency_of(columns: Columns, name: str) -> Latency:
 
 
 def recovery_of(columns: Columns, context: SummaryContext) -> tuple[Recovery, ...]:
-    """How long service was out of the SLO after each fault and after the spike, in the order of their starts."""
+    """How long service was out of the SLO after each fault and after the spike, in the order of their starts.
+
+    Clients that hung up on purpose are left out: that they got no whole answer says nothing about the service.
+    """
     disturbances = [Disturbance(fault.kind, fault.at_s, fault.end_s) for fault in context.fired()]
     unsent = columns.is_outcome(Outcome.UNSENT)
-    rows = ~columns.odd & ~unsent
+    sent = ~columns.odd & ~unsent
+    rows = sent & ~(columns.is_outcome(Outcome.CANCELLED) & columns.hangs_up)
     arrivals = context.arrivals
     ended_s = arrivals.spike_at_s + arrivals.spike_s
-    reached = not unsent.any() or ended_s <= columns.due_s[rows].max(initial=0.0)
+    reached = not unsent.any() or ended_s <= columns.due_s[sent].max(initial=0.0)
     if arrivals.kind is ArrivalKind.SPIKE and reached:
         disturbances.append(Disturbance("spike", ended_s, ended_s))
     inside = good(columns, context.slo)
@@ -157,11 +161,11 @@ def _accuracy(columns: Columns) -> dict[str, dict[str, float | int | None]]:
     return result
 
 
-def _not_measured(columns: Columns, context: SummaryContext, tokens_from: str) -> dict[str, str]:
+def _not_measured(columns: Columns, context: SummaryContext, tokens_from: str, *, any_sent: bool) -> dict[str, str]:
     """Why a number is missing or covers less than its name says."""
     why: dict[str, str] = {}
     if not columns.sent.any():
-        why["throughput"] = "no request was sent"
+        why["throughput"] = "no request due in the measured window was sent" if any_sent else "no request was sent"
     elif tokens_from == "none":
         why["throughput.tokens_per_s"] = "the target reports no token usage"
     elif tokens_from == "mixed":

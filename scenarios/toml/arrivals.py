@@ -164,6 +164,10 @@ def _read_windows_file(table: Table) -> Arrivals | None:
         return None
     speed = 1.0 if speed is None else speed
     until_s = max(one.start_s + one.for_s for one in found[1])
+    whole_s = (until_s - from_s) / speed
+    if wanted_s is not None and 0.0 < whole_s < wanted_s - 1e-9:
+        what = f"the windows last only {whole_s:g} s at speed {speed:g}"
+        table.refuse("duration", what, "leave duration out to play all of them")
     until_s = until_s if wanted_s is None else min(until_s, from_s + wanted_s * speed)
     windows: list[Window] = []
     for client, own in groupby(found[1], key=lambda one: one.client):

@@ -13,7 +13,7 @@ SUREST = 0.999999  # the highest confidence that can be asked for
 
 
 def read_gates(top: Table, workload: Workload | None, arrivals: Arrivals | None) -> tuple[GateSpec, ...]:
-    uneven = why_uneven(workload, arrivals, "faults" in top)
+    uneven = why_uneven(workload, arrivals, "faults" in top, "search" in top)
     seen: dict[tuple[str, str], int] = {}
     gates = []
     for table in top.tables("gates"):

@@ -14,7 +14,7 @@ def read_window(
     top: Table, workload: Workload | None, arrivals: Arrivals | None, gates: tuple[GateSpec, ...]
 ) -> WindowSpec:
     """What the author says; without a word of theirs "auto" where the end of a warm-up can be found, else "none"."""
-    uneven = why_uneven(workload, arrivals, "faults" in top)
+    uneven = why_uneven(workload, arrivals, "faults" in top, "search" in top)
     live = any(gate.sequential for gate in gates)
     table = top.table("window")
     if table is not None:

@@ -110,7 +110,7 @@ def _as_json(file: str, lines: Lines) -> _Piece:
     for row in range(len(lines)):
         try:
             rows.append(_decoder.decode(lines.raw(row)))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:  # the last: nested without end
             mistakes.append(Mistake(file, int(lines.number[row]), str(error), _FIX))
     refuse(file, mistakes)
     millis = np.fromiter((row.timestamp for row in rows), np.float64, len(rows))

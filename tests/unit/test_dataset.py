@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -257,3 +258,28 @@ def test_a_dataset_in_use_keeps_reading_the_file_that_was_opened(tmp_path: Path)
     dataset = read_dataset(path)
     jsonl(tmp_path / "new", [{"prompt": "new, and longer"}]).replace(path)
     assert dataset[0].prompt == "old"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("d.jsonl", b'{"prompt": "old"}\n', b'{"prompt": "new"}\n'), ("d.csv", b"prompt\nold\n", b"prompt\nnew\n")],
+)
+def test_a_dataset_that_was_changed_in_place_is_not_sent(
+    name: str, before: bytes, after: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(before)
+    dataset = read_dataset(path)
+    path.write_bytes(after)
+    os.utime(path, ns=(0, 1))  # another time for certain, however coarse the clock of the file system
+    with pytest.raises(DatasetError, match="was changed while it was in use"):
+        dataset[0]
+
+
+@pytest.mark.parametrize("name", ["d.jsonl", "d.csv"])
+def test_json_nested_without_end_is_a_broken_row(name: str, tmp_path: Path) -> None:
+    deep = "[" * 20_000
+    path = tmp_path / name
+    path.write_text(f'{{"prompt": "hi", "more": {deep}\n' if name == "d.jsonl" else f'messages\n"{deep}"\n')
+    with pytest.raises(DatasetError, match="recursion"):
+        read_dataset(path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_live_run import SLO, runs
 
 from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Over, Scenario, WarmupRule, WindowSpec, Workload
-from scenarios.gates import EarlyEnd, InstrumentError, judge, samples_of
+from scenarios.gates import EarlyEnd, InstrumentError, judge, samples_of, so_far
 from scenarios.gates.early import trial
 from scenarios.gates.sequential import Standing, decide
 from scenarios.metrics import METRICS, MetricKind
@@ -147,6 +147,27 @@ def test_an_exception_where_none_is_allowed_fails_at_once_and_none_passes_only_a
     run = [made(i, 0.1) for i in range(50)]
     assert judged(gate, run).verdict is PASS
     assert judged(gate, [*run, made(50, None)]).verdict is FAIL
+
+
+def test_one_second_is_no_edge_of_a_percentile_and_is_decided_like_any_bound() -> None:
+    gate = GateSpec("ttft_s.p50", minimum=1.0, sequential=True)
+    slow = [made(i, 1.5 if i % 10 else 0.5) for i in range(300)]
+    early = EarlyEnd(scenario(gate))
+    for one in slow:
+        early.add(*one)
+    assert early.found is not None
+    assert "every gate has passed" in early.found.why
+    assert judged(gate, slow).verdict is PASS
+    assert judged(gate, [made(i, 0.5) for i in range(300)]).verdict is FAIL
+
+
+def test_two_gates_of_one_name_stand_each_for_itself() -> None:
+    gates = (SERVED, GateSpec("e2e_s.p99", maximum=9.0), GateSpec("ok_rate", maximum=0.5, sequential=True))
+    early = EarlyEnd(scenario(*gates))
+    for index in range(300):
+        early.add(*made(index, 0.1))
+    assert early.verdicts() == {0: OPEN, 2: FAIL}
+    assert [sample.state for sample in so_far(gates, {}, {}, {}, early.verdicts())] == ["open", "open", "fail"]
 
 
 def test_a_warm_up_of_given_length_is_no_trial() -> None:

@@ -15,7 +15,8 @@ from test_report_samples import NASTY, make_document, make_gate, write_journal
 from scenarios.journal import JournalReader
 from scenarios.report import Material, gather, render_json, render_junit, render_markdown, render_text
 from scenarios.report.schema import PATH, build_schema
-from scenarios.result import GateVerdict, ResultDocument, Verdict
+from scenarios.result import GateVerdict, ResultDocument, Verdict, Window
+from scenarios.tick import Event
 
 GATES = (
     make_gate("fast", GateVerdict.PASS),
@@ -112,6 +113,18 @@ def test_junit_has_a_case_for_each_gate_and_tells_fail_invalid_and_inconclusive_
     failure = suite.find("testcase/failure")
     assert failure is not None
     assert failure.get("message") == "goodput is 93.75 %, bound >= 95 %"
+
+
+def test_what_was_planned_and_how_long_it_took_are_of_the_whole_run_and_not_of_its_window() -> None:
+    document = make_document()
+    window = Window(start_s=30.0, end_s=180.0, rule="time")
+    document = msgspec.structs.replace(
+        document, summary=msgspec.structs.replace(document.summary, window_s=150.0, window=window)
+    )
+    material = Material(document, events=(Event(kind="phase.done", text="done", t_s=183.5),))
+    assert "| planned | 320 in the whole run |" in render_markdown(material)
+    assert 'time="183.500"' in render_junit(material)
+    assert 'time="180.000"' in render_junit(Material(document))
 
 
 def test_junit_holds_no_character_that_xml_forbids() -> None:

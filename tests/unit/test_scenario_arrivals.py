@@ -24,6 +24,7 @@ MOONCAKE = [{"timestamp": 500 * i, "input_length": 900, "output_length": 20, "ha
 def folder(tmp_path: Path) -> Path:
     text = "".join(json.dumps(row) + "\n" for row in MOONCAKE)
     (tmp_path / "trace.jsonl").write_text(text)
+    (tmp_path / "w.csv").write_text("0,10.0,0.5,Gamma,4.0,0.02\n")
     (tmp_path / "broken.jsonl").write_text(text + '{"timestamp": -1}\n')
     return tmp_path
 
@@ -117,6 +118,9 @@ def test_a_trace_can_begin_late_and_be_cut_short(folder: Path) -> None:
     [
         ('kind = "windows"\nfile = "trace.jsonl"\n', 6, "cannot be used: line 1", "write start"),
         ('kind = "windows"\nfile = "no"\n', 6, "does not exist", ""),
+        ('kind = "windows"\nfile = "w.csv"\nspeed = 10\nduration = 61\n', 8, "last only 60 s at speed 10", "leave"),
+        ('kind = "trace"\nfile = "~nosuchuser/x"\n', 6, "leads nowhere", "check the path"),
+        (f'kind = "trace"\nfile = "{"x" * 300}"\n', 6, "cannot be read (File name too long)", "check the path"),
         ('kind = "weibull"\nrate = 4\ncv = 11\nduration = 9\n', 7, "cv is out of range", "at most 10"),
         ('kind = "weibull"\nrate = 4\nshape = 2\nduration = 9\n', 7, "unknown key 'shape'", "did you mean"),
         ('kind = "poisson"\nrate = 4\nperiod = 2\nduration = 9\n', 7, "period does not belong", "rate, duration"),
@@ -209,7 +213,30 @@ def test_a_trace_for_a_shorter_time_is_cut_and_keeps_its_speed(folder: Path) -> 
 def test_faults_move_with_the_length_of_the_run(folder: Path) -> None:
     text = 'kind = "trace"\nfile = "trace.jsonl"\n[[faults]]\nkind = "engine.kill"\nat = "10s"\n'
     assert override(read(text, folder), rate=20.5).faults[0].at_s == pytest.approx(1.0, rel=1e-2)
-    assert override(read(text, folder), duration_s=10.0).faults[0].at_s == pytest.approx(5.0, rel=1e-2)
+    steady = 'kind = "poisson"\nrate = 2\nduration = 20\n[[faults]]\nkind = "engine.kill"\nat = "10s"\n'
+    assert override(read(steady), duration_s=10.0).faults[0].at_s == 5.0
+
+
+def test_a_trace_that_is_cut_keeps_its_faults_where_they_are(folder: Path) -> None:
+    text = 'kind = "trace"\nfile = "trace.jsonl"\n[[faults]]\nkind = "engine.kill"\nat = "10s"\n'
+    assert override(read(text, folder), duration_s=15.0).faults[0].at_s == 10.0
+    with pytest.raises(DefinitionErrors, match=r"--duration: .* engine.kill starts at 10 s"):
+        override(read(text, folder), duration_s=10.0)
+
+
+def test_a_warm_up_must_fit_into_the_run_as_both_options_leave_it(folder: Path) -> None:
+    scenario = read('kind = "trace"\nfile = "trace.jsonl"\n[window]\nwarmup = "5s"\n', folder)
+    with pytest.raises(DefinitionErrors, match=r"--rate: .*no longer than the warm-up \(5 s\)"):
+        override(scenario, rate=20.5)
+    assert override(scenario, rate=1.0, duration_s=30.0).arrivals.duration_s == 30.0
+
+
+def test_a_stretch_without_a_request_has_no_rate_to_change(folder: Path) -> None:
+    rows = [json.dumps(MOONCAKE[0] | {"timestamp": second * 1000}) for second in (0, 100, 101)]
+    (folder / "gap.jsonl").write_text("\n".join(rows))
+    scenario = read('kind = "trace"\nfile = "gap.jsonl"\nfrom = 20\nduration = 30\n', folder)
+    with pytest.raises(DefinitionErrors, match="no request comes in the 30 s"):
+        override(scenario, rate=2.0)
 
 
 @pytest.mark.parametrize(

@@ -495,6 +495,9 @@ def test_a_search_has_defaults_and_takes_every_key() -> None:
     text = 'share = 0.9\nconfidence = 0.9\nprecision = 0.05\nprobes = 6\nprobe = "20s"\nlow = 2\nhigh = 50'
     assert parse_scenario(f"{SEARCH}[search]\n{text}", "f").search == Search(0.9, 0.9, 0.05, 6, 20.0, 2.0, 50.0)
     assert parse_scenario(SEARCH, "f").search is None
+    assert parse_scenario(SEARCH + "[search]", "f").window == WindowSpec()  # its overload is no warm-up
+    probed = SEARCH.replace('"it-ops"', '"odd", safety_share = 0.5')
+    assert parse_scenario(probed + "[search]", "f").search == Search()
 
 
 @pytest.mark.parametrize(
@@ -504,6 +507,9 @@ def test_a_search_has_defaults_and_takes_every_key() -> None:
         ("slo = { ttft_s = 0.5 }", "", "what a good answer is"),
         ('profile = "it-ops"', 'profile = "it-ops", drift = { start = 0.4, end = 0.7 }', "everything but the rate"),
         ('"it-ops"', '"odd"', "odd probes"),
+        ('profile = "it-ops"', 'mix = { strange = { profile = "odd", weight = 1 } }', "odd probes"),
+        ("[search]", '[search]\n[window]\nwarmup = "auto"', "a [search] changes the rate"),
+        ("[search]", '[search]\n[[gates]]\nmetric = "accuracy"\nmin = 0.9\nsequential = true', "a [search] changes"),
         ("[search]", "[search]\nlow = 5\nhigh = 2", "low (5) is not below high (2)"),
         ("[search]", '[search]\n[[gates]]\nmetric = "goodput"\nmin = 0.9', "cannot measure goodput"),
         ("[search]", '[[gates]]\nmetric = "capacity.rate"\nmin = 5', "cannot measure capacity.rate"),

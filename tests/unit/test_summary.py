@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.definition import ArrivalKind, Arrivals, Slo
+from scenarios.definition import ArrivalKind, Arrivals, Slo, WarmupRule, WindowSpec
 from scenarios.errors import MiscountError
 from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.request import PlannedRequest
-from scenarios.summary import FiredFault, SummaryContext, columns_of, summarise
+from scenarios.summary import FiredFault, SummaryContext, columns_of, measured_window, summarise, summarise_columns
 from scenarios.summary.columns import OUTCOMES
 
 MS = 1_000_000
@@ -180,6 +181,29 @@ def test_recovery_is_told_for_faults_and_for_the_spike() -> None:
         ("spike", 25.0, 0.0),
         ("net.delay", 30.0, 0.0),
     ]
+
+
+def test_clients_that_hang_up_on_purpose_do_not_keep_a_service_from_its_recovery() -> None:
+    requests = [
+        msgspec.structs.replace(planned(i), hang_up_after_events=1) if i % 3 == 0 else planned(i) for i in range(40)
+    ]
+    observations = [
+        seen(i, Outcome.CANCELLED if i % 3 == 0 else Outcome.REFUSED if 10 <= i < 14 else Outcome.OK) for i in range(40)
+    ]
+    faults: Any = (("engine.kill", 9.5),)
+    (recovery,) = summarise(requests, observations, [], [], context(faults=faults)).recovery
+    assert recovery.recovered_s == 4.5
+
+
+def test_nothing_sent_at_all_is_told_from_nothing_sent_in_the_window() -> None:
+    requests = [planned(i) for i in range(4)]
+    observations = [seen(i, Outcome.UNSENT if i > 1 else Outcome.OK) for i in range(4)]
+    columns = columns_of(requests, observations, [], [])
+    window = measured_window(columns, WindowSpec(WarmupRule.TIME, 2.0), cut_off=False)
+    why = summarise_columns(columns, context(), window).not_measured["throughput"]
+    assert why == "no request due in the measured window was sent"
+    unsent = [seen(i, Outcome.UNSENT) for i in range(4)]
+    assert summarise(requests, unsent, [], [], context()).not_measured["throughput"] == "no request was sent"
 
 
 @given(st.lists(st.sampled_from(OUTCOMES), max_size=40), st.randoms(use_true_random=False))

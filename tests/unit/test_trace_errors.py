@@ -63,6 +63,7 @@ def refusal(path: Path, content: bytes) -> list[str]:
         (b'{"timestamp": 0, "input_length": 5, "output_length": 1, "hash_ids": [-1]}\n', 1, "$.hash_ids[0]"),
         (b'{"timestamp": 0, "input_length": 5, "output_length": 1, "hash_ids": [4294967296]}\n', 1, "$.hash_ids[0]"),
         (b'{"timestamp": 0, "input_length": 5, "output_length": 1, "hash_ids": [1]\n', 1, "truncated"),
+        (b'{"timestamp": 0, "more": ' + b"[" * 20_000 + b"\n", 1, "recursion"),
     ],
 )
 def test_a_broken_row_is_named_with_its_line(content: bytes, line: int, words: str, tmp_path: Path) -> None:
