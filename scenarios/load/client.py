@@ -100,7 +100,8 @@ class Client:
 
     # ---- deciding where an exchange goes
 
-    def _dispatch(self, exchange: Exchange) -> None:
+    def _dispatch(self, exchange: Exchange, waited: bool = False) -> None:
+        """`waited`: if it must wait on, it keeps its place before all others."""
         while self._idle and not exchange.fresh:
             connection, _ = self._idle.popitem()
             if connection.idle:
@@ -109,7 +110,7 @@ class Client:
                     self.send_lag.add((exchange.sent_ns or time.monotonic_ns()) - exchange.due_ns)
                 return
         if len(self._open) + self._connecting >= self._limit and not self._drop_an_idle_one():
-            self._waiting.append(exchange)
+            (self._waiting.appendleft if waited else self._waiting.append)(exchange)
             return
         if not exchange.retried:
             self.send_lag.add(time.monotonic_ns() - exchange.due_ns)
@@ -139,7 +140,7 @@ class Client:
         while self._waiting:
             exchange = self._waiting.popleft()
             if not exchange.over:
-                self._dispatch(exchange)
+                self._dispatch(exchange, waited=True)
                 return
 
     def _opened(self, exchange: Exchange, task: asyncio.Task[Connection]) -> None:
@@ -153,9 +154,16 @@ class Client:
             self._next_waiting()
         else:
             connection = task.result()
+            if not connection.idle:  # another callback of this turn of the loop read its end, and `gone` was told
+                if not exchange.over:
+                    self._end(exchange, Ending.RESET, "closed as soon as it was open")
+                self._next_waiting()
+                return
             self._open.add(connection)
             exchange.fresh = True
-            if exchange.over:
+            if exchange.over and exchange.job.alone:
+                connection.close()
+            elif exchange.over:
                 self.freed(connection)
             else:
                 self._write(connection, exchange)

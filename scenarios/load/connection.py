@@ -174,7 +174,7 @@ class Connection:
                 self.close()
             elif self._complete:
                 self._free()
-        elif (self._complete and not self._wrong) or (exchange.done and exchange.job.raw):
+        elif (self._complete and not self._wrong) or (exchange.done and exchange.job.alone):
             self._finish(Ending.COMPLETE, self._now_ns)
         elif exchange.done:
             self._exchange = None

@@ -12,6 +12,7 @@ from scripted_server import ROLE, Script, ScriptedServer, Turn, event, stream
 
 from scenarios.load.chunk import says_text
 from scenarios.load.client import Client
+from scenarios.load.connection import Connection
 from scenarios.load.exchange import Ending, Exchange, Job
 from scenarios.load.target import parse_target
 
@@ -144,3 +145,45 @@ async def test_a_slow_reader_makes_the_server_wait_and_gets_everything(epoll: bo
     assert took_s > 0.5 * len(answer) / rate
     assert waited_s > 0.25 * len(answer) / rate
     assert server.connections == 1
+
+
+async def test_a_slow_readers_connection_is_nobody_elses() -> None:
+    ended: asyncio.Queue[Exchange] = asyncio.Queue()
+    async with ScriptedServer(fine) as server:
+        client = Client(parse_target(server.url), 10, lambda exchange: None, ended.put_nowait)
+        for one in (job(read_bytes_per_s=1_000_000), job()):
+            client.send(one, time.monotonic_ns())
+            assert (await asyncio.wait_for(ended.get(), 10)).ending is Ending.COMPLETE
+        client.close()
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("epoll", [True, False])
+async def test_a_connection_that_dies_before_it_is_used_ends_its_request_and_frees_its_place(epoll: bool) -> None:
+    async def shut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    class Busy(Client):
+        """The end is read in the turn of the loop between the connection and its use, as where streams are busy."""
+
+        async def _open_one(self, job: Job) -> Connection:
+            connection = await super()._open_one(job)
+            async with asyncio.timeout(10):
+                while connection.idle:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.001)
+            return connection
+
+    ended: asyncio.Queue[Exchange] = asyncio.Queue()
+    server = await asyncio.start_server(shut, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = Busy(parse_target(f"http://127.0.0.1:{port}"), 2, lambda exchange: None, ended.put_nowait)
+    if not epoll:
+        client.sockets = None
+    for _ in range(6):
+        client.send(job(), time.monotonic_ns())
+    for _ in range(6):
+        exchange = await asyncio.wait_for(ended.get(), 10)
+        assert (exchange.ending, exchange.sent_ns) == (Ending.RESET, None)
+    assert "open=0 idle=0 connecting=0 waiting=0 live=0" in repr(client)
+    client.close()
+    server.close()
