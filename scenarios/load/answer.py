@@ -1,12 +1,13 @@
 """From the bytes of a finished exchange to its Observation: the JSON is decoded here, off the hot path.
 
 The outcome, first match wins:
-  never written -> unsent; hung up by us -> cancelled; a final status other than 2xx decides by itself, whatever becomes
-  of its body (429 and 503 with Retry-After shed; 3xx and 4xx http_4xx: redirects are not followed, the target refused
-  the request where it was sent; 5xx http_5xx); then timeout; broken HTTP, SSE, JSON or UTF-8, or a 2xx body with an
-  error in it (malformed); an error event in a sound stream (http_5xx: the server said that it failed); reset;
-  truncated, which a stream also is that says [DONE] but gave no finish_reason (llama_cpp.server ends an answer so when
-  the next request interrupts it).
+  never written because of us (the run ended, no connection came free, the harness failed) -> unsent; never written
+  because no connection came about -> refused, reset or timeout, where those stand below; hung up by us -> cancelled;
+  a final status other than 2xx decides by itself, whatever becomes of its body (429 and 503 with Retry-After shed; 3xx
+  and 4xx http_4xx: redirects are not followed, the target refused the request where it was sent; 5xx http_5xx); then
+  timeout; broken HTTP, SSE, JSON or UTF-8, or a 2xx body with an error in it (malformed); an error event in a sound
+  stream (http_5xx: the server said that it failed); reset; truncated, which a stream also is that says [DONE] but gave
+  no finish_reason (llama_cpp.server ends an answer so when the next request interrupts it).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 
 from scenarios.load.chunk import (
-    ERROR_LIMIT,
     UNREADABLE,
     Chunk,
     Usage,
@@ -29,13 +29,23 @@ from scenarios.load.exchange import Ending, Exchange, Job
 from scenarios.load.sse import event_fields
 from scenarios.observation import Observation, Outcome
 
+_ERROR_LIMIT = 500
+_FINISH_LIMIT = 100
+_LEAST_SECRET = 8  # characters: anything shorter is no secret, and may be part of any answer
 _SLICE = 32  # events decoded between two looks at the clock
+
+
+def to_hide(secrets: Sequence[str]) -> tuple[str, ...]:
+    """What must not stand in an observation, a server may echo it: these values and their words, longest first."""
+    found = {part for secret in secrets for part in (secret, *secret.split()) if len(part) >= _LEAST_SECRET}
+    return tuple(sorted(found, key=lambda part: (-len(part), part)))
 
 
 class Reading:
     """One finished exchange being decoded, in slices, so that a long answer does not hold up the sockets.
 
     `step` does at most `budget_ns` of work and returns the Observation once there is one. Times in it are from `t0_ns`.
+    `secrets` are as `to_hide` returns them.
     """
 
     __slots__ = (
@@ -47,7 +57,7 @@ class Reading:
         self._exchange = exchange
         self._t0_ns = t0_ns
         self._worker = worker
-        self._secrets = [one for one in secrets if len(one) >= 8]  # a server may echo a key; a shorter one is no secret
+        self._secrets = secrets
         self._next = 0
         self._texts: list[str] = []
         self._event_ns: list[int] = []
@@ -85,7 +95,7 @@ class Reading:
             end_ns=exchange.end_ns - self._t0_ns,
             sent_ns=None if exchange.sent_ns is None else exchange.sent_ns - self._t0_ns,
             status=exchange.status,
-            error=reason[:ERROR_LIMIT],
+            error=self._redacted(reason)[:_ERROR_LIMIT],
             worker=self._worker,
         )
 
@@ -179,10 +189,6 @@ class Reading:
             elif exchange.job.contract and not exchange.job.stream:
                 self._breach = self._breach or "content type 'text/event-stream' instead of application/json"
         outcome, error = self._outcome()
-        answer = "".join(self._texts)
-        for secret in self._secrets:
-            answer = answer.replace(secret, "[api key]")
-            error = error.replace(secret, "[api key]")
         sent_ns = exchange.sent_ns
         return Observation(
             index=exchange.job.index,
@@ -197,12 +203,17 @@ class Reading:
             status=exchange.status,
             prompt_tokens=self._usage.prompt_tokens,
             completion_tokens=self._usage.completion_tokens,
-            finish_reason=self._finish,
-            answer=answer,
-            error=error[:ERROR_LIMIT],
+            finish_reason=self._redacted(self._finish)[:_FINISH_LIMIT],
+            answer=self._redacted("".join(self._texts)),
+            error=self._redacted(error)[:_ERROR_LIMIT],
             retry_after_s=retry_after_s(exchange.retry_after, exchange.date),
             worker=self._worker,
         )
+
+    def _redacted(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "[api key]")
+        return text
 
     def _outcome(self) -> tuple[Outcome, str]:
         exchange = self._exchange
@@ -236,14 +247,21 @@ class Reading:
 
 
 def retry_after_s(value: str | None, date: str | None) -> float | None:
-    """Retry-After in seconds: a number, or an HTTP date against the answer's own Date. None where it is neither."""
+    """Retry-After in seconds: a number, or an HTTP date against the answer's own Date (or now). None for neither."""
     if value is None:
         return None
     if value.isascii() and value.replace(".", "", 1).isdigit():
         return min(float(value), 1e9)
-    try:
-        when = parsedate_to_datetime(value).timestamp()
-        now = parsedate_to_datetime(date).timestamp() if date else time.time()
-    except (ValueError, TypeError):
+    when = _seconds(value)
+    if when is None:
         return None
-    return max(0.0, when - now)
+    now = _seconds(date) if date else None
+    return max(0.0, when - (time.time() if now is None else now))
+
+
+def _seconds(date: str) -> float | None:
+    """An HTTP date in seconds since 1970; None where it is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None

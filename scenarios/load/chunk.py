@@ -8,8 +8,6 @@ import msgspec
 
 from scenarios.load.sse import event_fields
 
-ERROR_LIMIT = 500
-
 
 class _Text(msgspec.Struct, gc=False):
     content: str | None = None
@@ -81,15 +79,18 @@ def says_text(raw: bytes) -> bool:
 
 
 def error_text(body: str) -> str:
-    """What an error body says: {"error": {"message": ...}}, {"error": ...}, {"detail": ...}, or the body itself."""
+    """What an error body says: {"error": {"message": ...}}, {"error": ...}, {"detail": ...}, or the body itself.
+
+    All of it: what is secret in it must be taken out before it is cut.
+    """
     try:
         document = decode_any(body)
     except UNREADABLE:
-        return body.strip()[:ERROR_LIMIT]
+        return body.strip()
     said = document
     for key in ("error", "message", "detail"):
         if isinstance(said, dict) and said.get(key):
             said = said[key]
     if isinstance(said, str):
-        return said[:ERROR_LIMIT]
-    return msgspec.json.encode(said).decode()[:ERROR_LIMIT]
+        return said
+    return msgspec.json.encode(said).decode()

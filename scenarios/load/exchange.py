@@ -164,6 +164,8 @@ class Exchange:
                 data = self.inflate.decompress(data, _INFLATE_LIMIT_BYTES)
             except zlib.error as error:
                 return f"content-encoding {self.encoding}: {error}"
+            if self.inflate.unused_data:
+                return f"content-encoding {self.encoding}: bytes after the end of the compressed body"
             if self.inflate.unconsumed_tail:
                 return f"content-encoding {self.encoding}: more than {_INFLATE_LIMIT_BYTES} bytes out of one read"
         self.body_bytes += len(data)

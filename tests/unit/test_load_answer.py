@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.load.answer import Reading, retry_after_s
+from scenarios.load.answer import Reading, retry_after_s, to_hide
 from scenarios.load.chunk import UNREADABLE, Chunk, decode_chunk, plain_chunks, says_text
 from scenarios.load.exchange import Ending, Exchange, Job
 from scenarios.load.sse import event_fields
@@ -17,7 +18,9 @@ from scenarios.observation import Observation, Outcome
 JOB = Job(7, 1_000, b"x", 1.0, stream=True, raw=False, head=False, contract=True)
 
 
-def streamed(*events: bytes, ending: Ending = Ending.COMPLETE, budget_ns: int = 1 << 62) -> Observation:
+def streamed(
+    *events: bytes, ending: Ending = Ending.COMPLETE, budget_ns: int = 1 << 62, secrets: tuple[str, ...] = ()
+) -> Observation:
     exchange = Exchange(JOB, 1_000)
     exchange.sent_ns = 2_000
     exchange.take_header(b"Content-Type", b"text/event-stream")
@@ -26,7 +29,7 @@ def streamed(*events: bytes, ending: Ending = Ending.COMPLETE, budget_ns: int = 
         exchange.received_bytes += len(event)
         assert exchange.take_body(event, 10_000 * (number + 1)) == ""
     exchange.end(ending, 10**9)
-    reading = Reading(exchange, 0, 3)
+    reading = Reading(exchange, 0, 3, to_hide(secrets))
     while (observation := reading.step(budget_ns)) is None:
         pass
     return observation
@@ -163,15 +166,37 @@ def test_an_error_keeps_to_its_bound() -> None:
         ("²", None, None),
         ("Mon, 23 Nov 2026 10:00:07 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 7.0),
         ("Mon, 23 Nov 2026 10:00:00 GMT", "Mon, 23 Nov 2026 10:00:07 GMT", 0.0),
-        ("Mon, 23 Nov 2026 10:00:07 GMT", "rubbish", None),
+        ("Mon, 23 Nov 2026 10:00:07 +9999999999", None, None),
     ],
 )
 def test_retry_after_is_seconds_a_date_or_nothing(value: str | None, date: str | None, expected: float | None) -> None:
     assert retry_after_s(value, date) == expected
 
 
-def test_retry_after_without_a_date_header_counts_from_now() -> None:
+def test_no_part_of_a_secret_is_left_at_the_end_of_an_error_or_in_a_finish_reason() -> None:
+    secret = "Bearer sk-0123456789"
+    said = "x" * 495 + "sk-0123456789"
+    one = streamed(b'data: {"error":"' + said.encode() + b'"}\n\n', DONE, secrets=(secret, "short"))
+    assert one.error == "x" * 495 + "[api "
+    finish = b'data: {"choices":[{"index":0,"finish_reason":"Bearer sk-0123456789%s"}]}\n\n' % (b"y" * 500)
+    one = streamed(delta('{"content":"a short one"}'), finish, DONE, secrets=(secret, "short"))
+    assert one.finish_reason == ("[api key]" + "y" * 500)[:100]
+    assert one.answer == "a short one"
+    failed = Reading(Exchange(JOB, 0), 0, 3, to_hide((secret,))).failed("no: sk-0123456789")
+    assert failed.error == "no: [api key]"
+
+
+def test_bytes_after_a_compressed_body_are_a_breach() -> None:
+    exchange = Exchange(JOB, 0)
+    exchange.take_header(b"Content-Encoding", b"gzip")
+    assert exchange.take_head(200) == ""
+    assert exchange.take_body(gzip.compress(b"{}"), 1) == ""
+    assert "after the end" in exchange.take_body(b"more", 2)
+
+
+@pytest.mark.parametrize("date", [None, "rubbish"])
+def test_retry_after_without_a_good_date_header_counts_from_now(date: str | None) -> None:
     when = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))
-    found = retry_after_s(when, None)
+    found = retry_after_s(when, date)
     assert found is not None
     assert 55 < found <= 60
