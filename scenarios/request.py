@@ -20,7 +20,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an impatient client does when an answer does not come or says "not now": it asks again.
 
     `attempts`: tries in all. The n-th try follows the failure of the one before after wait_s * factor ** (n - 2), and
-    with `align_s` at the next multiple of so many seconds of the run: everybody comes back at once.
+    with `align_s` at the next multiple of so many seconds of the run: everybody comes back at once. One that
+    waits also waits as long as Retry-After says, but gives up where that is more than 60 s (`LONGEST_ASKED_S`).
     """
 
     attempts: int

@@ -32,7 +32,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._waiting: dict[int, _Handed] = {}
-        self._sent_ns: dict[int, int] = {}
+        self._sent_ns: dict[int, int | None] = {}  # of what was begun; None: tried, but never written yet
         self._waiting_bytes = 0
         self._handed = 0
         self._handed_bytes = 0
@@ -52,15 +52,22 @@ class Ledger:
         self._handed += 1
         self._handed_bytes += size
 
-    def sent(self, index: int, sent_ns: int) -> None:
-        """It was written."""
+    def begun(self, index: int) -> None:
+        """It was tried."""
         if (handed := self._waiting.pop(index, None)) is not None:
             self._waiting_bytes -= handed.size
+            self._sent_ns[index] = None
+
+    def sent(self, index: int, sent_ns: int) -> None:
+        """It was written."""
+        self.begun(index)
+        if index in self._sent_ns:
             self._sent_ns[index] = sent_ns
 
     def over(self, index: int) -> bool:
         """It has its observation; False if it had one already, or was never handed over."""
-        if self._sent_ns.pop(index, None) is not None:
+        if index in self._sent_ns:
+            del self._sent_ns[index]
             return True
         handed = self._waiting.pop(index, None)
         if handed is not None:

@@ -65,6 +65,8 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 class Progress(msgspec.Struct, frozen=True, tag=True):
     """Since the last one: requests first written (index, ns from t0), requests that are over, the worker's own lag.
 
+    `begun`: indices of requests that were tried, could not be written yet and will be tried again.
+
     Written and read it costs both sides half a microsecond for each request; pairs as packed bytes would cost more.
     """
 
@@ -74,6 +76,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     send_lag: LagCounts
     loop_lag: LagCounts
     health: Health
+    begun: tuple[int, ...] = ()
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):

@@ -11,6 +11,7 @@ from scenarios.request import Retry
 
 _NS = 1_000_000_000
 _LONGEST_S = 1e9
+LONGEST_ASKED_S = 60.0  # a client that is asked to wait longer gives up
 RETRIED = frozenset(
     {Outcome.SHED, Outcome.REFUSED, Outcome.RESET, Outcome.TRUNCATED, Outcome.TIMEOUT, Outcome.HTTP_5XX}
 )
@@ -41,10 +42,17 @@ class Retries:
     def __contains__(self, index: int) -> bool:
         return index in self._last
 
+    def written(self, index: int) -> bool:
+        """Whether one of its tries so far was written."""
+        so_far = self._last.get(index)
+        return so_far is not None and so_far.sent_ns is not None
+
     def again_ns(self, retry: Retry, observation: Observation) -> int | None:
         """When the request is to be tried again, None if this was the last try. Then `settle` has its observation."""
         so_far = self._last[observation.index] = self._joined(observation)
         if so_far.attempts >= retry.attempts or observation.outcome not in RETRIED:
+            return None
+        if retry.wait_s > 0 and (observation.retry_after_s or 0.0) > LONGEST_ASKED_S:
             return None
         return next_try_ns(retry, so_far.attempts, observation.end_ns, observation.retry_after_s)
 

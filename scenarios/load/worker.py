@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from scenarios.errors import TargetError
-from scenarios.load.answer import Reading
+from scenarios.load.answer import Reading, to_hide
 from scenarios.load.chains import Chains
 from scenarios.load.client import Client
 from scenarios.load.exchange import Exchange, Job
@@ -54,8 +54,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._channel = channel
         self._number = setup.worker
-        self._secrets = target.secrets
-        self._tenant_secrets = {tenant: (*target.secrets, key.strip()) for tenant, key in keys.items()}
+        self._secrets = to_hide(target.secrets)
+        self._tenant_secrets = {tenant: to_hide((*target.secrets, key)) for tenant, key in keys.items()}
         connections = min(setup.connections, _raise_file_limit() - 64)
         self._client = Client(target, connections, self._note_sent, self._note_end)
         self._schedule = Schedule(self._client.send, self._client.sockets)
@@ -67,6 +67,7 @@ class Worker:
         self._stopping = False
         self._readings: deque[Reading] = deque()
         self._sent: list[tuple[int, int]] = []
+        self._begun: list[int] = []
         self._observations: list[Observation] = []
         self._watch = SelfWatch(self._loop, self._client.sockets)
         self._finished = False
@@ -118,7 +119,7 @@ class Worker:
 
     def _note_sent(self, exchange: Exchange) -> None:
         assert exchange.sent_ns is not None
-        if exchange.job.index not in self._retries:  # else it was sent before
+        if not self._retries.written(exchange.job.index):
             self._sent.append((exchange.job.index, exchange.sent_ns - self._t0_ns))
 
     def _note_end(self, exchange: Exchange) -> None:
@@ -156,6 +157,8 @@ class Worker:
         if job.retry is not None:
             due_ns = self._retries.again_ns(job.retry, observation)
             if due_ns is not None and not self._stopping:
+                if not self._retries.written(job.index):
+                    self._begun.append(job.index)
                 self._schedule.add(job, due_ns)
                 return
             observation = self._retries.settle(job.index)
@@ -190,9 +193,11 @@ class Worker:
                 self._client.send_lag.take(),
                 self._watch.lag.take(),
                 self._watch.health(),
+                tuple(self._begun),
             )
         )
         self._sent = []
+        self._begun = []
         self._observations = []
         if done:
             self._finished = True

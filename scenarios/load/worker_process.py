@@ -205,6 +205,8 @@ class WorkerProcess:
         self.in_flight = progress.in_flight
         self.loop_lag.merge(progress.loop_lag)
         self.health = progress.health
+        for index in progress.begun:
+            self._ledger.begun(index)
         for index, sent_ns in progress.sent:
             self._ledger.sent(index, sent_ns)
         observations = [one for one in progress.observations if self._ledger.over(one.index)]

@@ -34,6 +34,22 @@ def test_a_ledger_knows_what_is_open_and_gives_each_its_end() -> None:
     assert {(one.worker, one.end_ns, one.error) for one in owed} == {(8, 3, "load worker died")}
 
 
+def test_a_request_whose_first_try_was_not_written_holds_no_window() -> None:
+    ledger = Ledger()
+    for index in range(16_384):
+        ledger.hand(job(index))
+        ledger.begun(index)
+    assert ledger.room == 16_384
+    ledger.sent(5, 50)
+    assert ledger.over(5)
+    assert ledger.over(6)
+    assert not ledger.over(6)
+    ledger.sent(6, 60)  # too late: it is over
+    owed = list(ledger.owed(0, iter([]), np.arange(16_384), HowItEnded.DIED, 9))
+    assert len(owed) == 16_382
+    assert owed[0].outcome is Outcome.CANCELLED
+
+
 def test_after_a_stop_only_what_was_written_is_cancelled() -> None:
     ledger = Ledger()
     for one in (job(0), job(1)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scenarios.load.retries import RETRIED, Retries, next_try_ns
+from scenarios.load.retries import LONGEST_ASKED_S, RETRIED, Retries, next_try_ns
 from scenarios.observation import Observation, Outcome
 from scenarios.request import Retry
 
@@ -45,6 +45,22 @@ def test_several_tries_are_one_observation_begun_by_the_first_and_ended_by_the_l
     assert retries.again_ns(retry, seen(Outcome.TIMEOUT, 50, 60, answer="A")) is None
     assert retries.settle(3) == seen(Outcome.TIMEOUT, 10, 60, answer="A", attempts=3)
     assert 3 not in retries
+
+
+def test_a_client_gives_up_where_it_is_asked_to_wait_too_long_if_it_listens_at_all() -> None:
+    long = seen(Outcome.SHED, 10, 20, retry_after_s=LONGEST_ASKED_S + 1)
+    retries = Retries()
+    assert retries.again_ns(Retry(attempts=5, wait_s=1.0), long) is None
+    assert retries.settle(3) == long
+    assert retries.again_ns(Retry(attempts=5), long) == 20
+
+
+def test_a_request_is_written_once_one_of_its_tries_was() -> None:
+    retries, retry = Retries(), Retry(attempts=5)
+    retries.again_ns(retry, seen(Outcome.REFUSED, None, 20))
+    assert not retries.written(3)
+    retries.again_ns(retry, seen(Outcome.RESET, 30, 40))
+    assert retries.written(3)
 
 
 def test_a_good_end_is_not_tried_again() -> None:
