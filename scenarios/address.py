@@ -74,14 +74,16 @@ def read_address(text: str) -> Address:
     """The target of `[http://|https://]host[:port][/prefix][/v1]` or `unix:PATH`. Raises TargetError."""
     if text.startswith(_UNIX):
         return _read_unix(text.removeprefix(_UNIX))
+    if "@" in text:  # also behind a slash: a password may hold one, and no message may show it
+        raise TargetError(
+            "a URL must not carry a user or password; give the key through the environment (an @ in a path is %40)"
+        )
     shown = view(text, 200)
     try:
         parts = urlsplit(text if "//" in text else f"http://{text}")
         port, host = parts.port, parts.hostname
     except ValueError as error:
         raise TargetError(f"{shown}: {error}; {EXAMPLE}") from error
-    if "@" in parts.netloc:
-        raise TargetError("a URL must not carry a user or password; give the key through the environment")
     if parts.scheme not in _PORTS or not host:
         raise TargetError(f"{shown} is no http:// or https:// address; {EXAMPLE}")
     if _UNSAFE.search(text):

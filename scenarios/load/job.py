@@ -15,14 +15,13 @@ def job_of(
     api_keys: Mapping[str, str],
     *,
     followed: bool = False,
-    follows: bool = True,
 ) -> Job:
     """The request as bytes and settings; one that cannot be written becomes a job with a defect, not an exception.
 
     A tenant without a key of its own has the run's. `followed`: others may wait for its end.
     """
     try:
-        wire, defect = wire_bytes(request, target, api_keys.get(request.tenant)), ""
+        wire, defect = wire_bytes(request, target, api_keys.get(request.tenant) or None), ""
     except ValueError as error:
         wire, defect = b"", str(error)
     raw = bool(request.raw)

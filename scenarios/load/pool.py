@@ -18,7 +18,7 @@ from scenarios.load.health import Health
 from scenarios.load.job import job_of
 from scenarios.load.lag import LagHistogram
 from scenarios.load.messages import Progress
-from scenarios.load.target import Target, parse_target
+from scenarios.load.target import Target, parse_target, read_key
 from scenarios.load.worker_process import WorkerProcess
 from scenarios.observation import Observation
 from scenarios.plan import Plan
@@ -65,7 +65,8 @@ class LoadPool:
     ) -> None:
         """`api_keys`: one for each tenant by name, "" being the run's own, which tenants without one also use.
 
-        `connections` is the bound for each worker; beyond it requests wait, which counts as send lag.
+        `connections` is the bound for each worker; beyond it requests wait, which counts as send lag. Raises
+        TargetError where a key cannot go into a request.
         """
         if workers < 1 or connections < 1:
             raise ValueError("a pool needs at least one worker and one connection")
@@ -75,7 +76,9 @@ class LoadPool:
         self._plan = plan
         self._base_url = base_url
         self._road = road
-        self._api_keys = {"": "", **(api_keys or {})}
+        self._api_keys = {"": ""}
+        for tenant, key in (api_keys or {}).items():
+            self._api_keys[tenant] = read_key(key, f"the API key of tenant {tenant!r}" if tenant else "the API key")
         self._sent = 0
         self._done = 0
         self._news = asyncio.Event()

@@ -29,32 +29,41 @@ class Target:
     proxied: bool = False
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     api_key: str = field(default="", repr=False)
+    hidden: tuple[str, ...] = field(default=(), repr=False)  # the headers' values that came from the environment
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in a journal, should the server echo it."""
-        return tuple(filter(None, (self.api_key, *(value for _, value in self.headers))))
+        return tuple(filter(None, (self.api_key, *self.hidden)))
 
 
 def parse_target(base_url: str, api_key: str = "", road: Road = DIRECT) -> Target:
     """A Target for a URL as `read_address` takes it; blocks on the resolver and reads files. Raises TargetError."""
     address = read_address(base_url)
-    key = api_key.strip()
-    if _UNSAFE_IN_PATH.search(key):
-        raise TargetError("the API key holds characters that cannot go into a request")
+    key = read_key(api_key)
     headers = tuple((_header_name(name), _header_value(name, value)) for name, value in road.headers)
+    given = zip(headers, road.headers, strict=True)
+    hidden = tuple(value for (_, value), (_, source) in given if source.startswith(_FROM_ENVIRONMENT))
     tls = _trust(road) if address.scheme == "https" else None
     if address.socket:
         if road.proxy:
             raise TargetError("a Unix socket is not reached through a proxy; leave one of them out")
-        return Target(address, tls, (address.socket,), False, headers, key)
+        return Target(address, tls, (address.socket,), False, headers, key, hidden)
     via = read_proxy(road.proxy) if road.proxy else address
     try:
         found = socket.getaddrinfo(via.host, via.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise TargetError(f"target host {via.host!r} cannot be resolved: {error}") from error
     peers = tuple(dict.fromkeys((str(entry[4][0]), via.port) for entry in found))
-    return Target(address, tls, peers, bool(road.proxy), headers, key)
+    return Target(address, tls, peers, bool(road.proxy), headers, key, hidden)
+
+
+def read_key(text: str, whose: str = "the API key") -> str:
+    """An API key as it is sent, without the white space around it. Raises TargetError."""
+    key = text.strip()
+    if _UNSAFE_IN_PATH.search(key):
+        raise TargetError(f"{whose} holds characters that cannot go into a request")
+    return key
 
 
 def _trust(road: Road) -> ssl.SSLContext:

@@ -6,13 +6,17 @@ import contextlib
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.address import Road, read_address, read_proxy
 from scenarios.errors import TargetError
+from scenarios.load.job import job_of
+from scenarios.load.pool import LoadPool
 from scenarios.load.target import parse_target, wire_bytes
+from scenarios.plan import Plan
 from scenarios.request import PlannedRequest
 
 REQUEST = PlannedRequest(index=0, due_ns=0, path="/v1/x", body=b"{}")
@@ -57,6 +61,15 @@ def test_a_proxy_that_cannot_be_is_refused(text: str) -> None:
         read_proxy(text)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://u:hun@h", "http://u:hun/ter2@h", "http://u:hun#@h", "u:hun?@h", "http://h/a@hun"]
+)
+def test_a_password_is_refused_and_not_shown_wherever_the_url_is_cut(url: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        read_address(url)
+    assert "hun" not in str(caught.value)
+
+
 def test_a_proxied_plain_target_is_named_in_full() -> None:
     assert (
         head("http://127.0.0.1:81/a", Road(proxy="http://127.0.0.1:9"))[0] == "POST http://127.0.0.1:81/a/v1/x HTTP/1.1"
@@ -78,6 +91,7 @@ def test_a_secret_header_comes_from_the_environment_and_shows_nowhere(monkeypatc
     target = parse_target("http://127.0.0.1", "", Road(headers=(("X-Key", "env:A_SECRET"),)))
     assert b"X-Key: s3cret" in wire_bytes(REQUEST, target)
     assert target.secrets == ("s3cret",)
+    assert parse_target("http://127.0.0.1", "", Road(headers=(("X-Org", "public"),))).secrets == ()
     assert "s3cret" not in repr(target)
 
 
@@ -94,6 +108,18 @@ def test_a_file_of_certificates_that_is_none_is_named(tmp_path: Path) -> None:
     for name in ("ca.pem", "missing.pem"):
         with pytest.raises(TargetError, match=name):
             parse_target("https://127.0.0.1", "", Road(ca_file=str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("tenant", ["", "gold"])
+async def test_a_key_that_would_break_requests_is_refused(tenant: str) -> None:
+    with pytest.raises(TargetError, match=tenant or "API key"):
+        LoadPool(Plan.of([REQUEST]), "http://127.0.0.1", {tenant: "a\r\nX: b"})
+
+
+def test_a_tenant_without_a_key_of_its_own_has_the_runs() -> None:
+    target = parse_target("http://127.0.0.1", " one\n")
+    for keys in ({"gold": ""}, {}):
+        assert b"Bearer one\r\n" in job_of(msgspec.structs.replace(REQUEST, tenant="gold"), target, keys).wire
 
 
 def test_another_key_stands_in_for_the_targets_own() -> None:
