@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -22,6 +24,7 @@ from scenarios.verdict import conclude
 
 SCENARIO, INSTRUMENT, DRIFT, PROBES = "scenario", "instrument", "drift", "probes"  # keys in the journal's meta table
 SETTLED = "settled"  # of a run that its gates ended early: the first so many requests of the plan decided it
+PHASE_JUDGE = "phase.judge"  # the event from which on nothing is read for the document
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
 
@@ -132,7 +135,7 @@ def events_of_run(events: Sequence[Event]) -> list[Event]:
     found: list[Event] = []
     counts = True
     for event in events:
-        counts = event.kind == RESUMED or (counts and event.kind != PHASE_DONE)
+        counts = event.kind == RESUMED or (counts and event.kind not in (PHASE_JUDGE, PHASE_DONE))
         if counts:
             found.append(event)
     return found
@@ -166,3 +169,13 @@ def worst_of(before: Facts, now: Facts) -> Facts:
 def _facts(reader: JournalReader, key: str) -> Facts:
     text = reader.meta(key)
     return {} if text is None else msgspec.json.decode(text, type=Facts)
+
+
+def main() -> None:
+    """The document of the journal that is named, as JSON on stdout: for a runner that has other things to do."""
+    with JournalReader(Path(sys.argv[1])) as reader:
+        sys.stdout.buffer.write(msgspec.json.encode(rebuild(reader)))
+
+
+if __name__ == "__main__":
+    main()

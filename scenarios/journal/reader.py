@@ -153,7 +153,7 @@ class JournalReader:
         (found,) = self._db.execute(f"SELECT COALESCE(SUM({what}), 0) FROM {table}").fetchone()
         return int(found)
 
-    def blocks_of(self, query: str, size: int = 16_384) -> Iterator[list[Row]]:
+    def blocks_of(self, query: str, size: int = 4_096) -> Iterator[list[Row]]:
         """The rows of a query over the journal's tables, `size` at a time."""
         cursor = self._db.execute(query)
         while rows := cursor.fetchmany(size):

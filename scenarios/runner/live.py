@@ -83,7 +83,7 @@ class LiveRun:
 
     def extend(self, due_ns: Ints) -> None:
         """More requests were planned; they are due after all that were."""
-        self._due_ns = np.concatenate((self._due_ns, due_ns))
+        self._due_ns = np.concatenate((self._due_ns, due_ns)) if len(self._due_ns) else due_ns
 
     def take_up(self, columns: Columns) -> None:
         """Count what an earlier part of the run came to, as if it had been folded; rows that are `unsent` are left."""

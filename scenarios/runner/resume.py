@@ -127,7 +127,7 @@ async def _rest_of_run(before: Interrupted, rest: Rest, first_due_s: float, tria
             leg = rest.leg(request)
             await trial.measure_noise(leg.plan)
             await trial.send(leg, request, before.faults)
-    return trial.judge()
+    return await trial.judge()
 
 
 async def _plan_made_anew(before: Interrupted, trial: Trial) -> Plan | None:

@@ -52,7 +52,7 @@ async def search_capacity(trial: Trial) -> ResultDocument:
         if trial.stopped or len(probes) < len(planned):
             break
     trial.emit("search.end", conclude(rules, probes).why)
-    return trial.judge()
+    return await trial.judge()
 
 
 async def _send(

@@ -22,13 +22,14 @@ from scenarios.gates import EarlyEnd
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.plan import Plan, make_plan
-from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, RESUMED, SCENARIO, SETTLED, Facts, rebuild, worst_of
+from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, PHASE_JUDGE, RESUMED, SCENARIO, SETTLED, Facts, worst_of
 from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
 from scenarios.runner.fault_board import FaultBoard
 from scenarios.runner.instrument import InstrumentWatch
 from scenarios.runner.intake import Intake
+from scenarios.runner.judging import judged
 from scenarios.runner.leg import Leg
 from scenarios.runner.live import LiveRun
 from scenarios.runner.options import RunOptions, means_of
@@ -78,7 +79,7 @@ async def _one_plan(trial: Trial) -> ResultDocument:
     with trial.requests(plan) as request:
         plan = Plan(plan.due_ns, plan.root, request)  # what made it, a third of its memory, is not needed any more
         await trial.send(Leg(plan), request, options.scenario.faults, EarlyEnd(options.scenario))
-    return trial.judge()
+    return await trial.judge()
 
 
 class Trial:
@@ -256,15 +257,15 @@ class Trial:
         self.emit("gates.decided", f"{found.why}; the rest of the plan is not sent")
         await pool.stop(STOP_GRACE_S)
 
-    def judge(self) -> ResultDocument:
+    async def judge(self) -> ResultDocument:
         """Write the document of everything that was taken in."""
-        self._phase = "judging"
         if self.info.state == "running":
             self.save_info(state="done")
         self._tick()
+        self._phase = "judging"
+        self.emit(PHASE_JUDGE, f"{self.live.outcomes.total():,} requests are over")
         self.journal.commit()
-        with JournalReader(self.journal.path) as reader:
-            document = rebuild(reader)
+        document = await judged(self.journal.path)
         self.journal.set_document(document)
         self._phase = "done"
         self.emit(PHASE_DONE, f"{document.verdict}: {document.why}")
@@ -324,7 +325,7 @@ class Trial:
         )
         self.journal.add_tick(tick)
         self.journal.set_meta(ALIVE_AT, str(time.time()))
-        if self._phase != "done":  # the document is made of these: from there on they stay as it found them
+        if self._phase not in ("judging", "done"):  # the document is made of these: from there on they stay
             facts = worst_of(self.facts_before, self.instrument.facts())
             self.journal.set_meta(INSTRUMENT, msgspec.json.encode(facts).decode())
             self.journal.set_meta(DRIFT, msgspec.json.encode(self.drift.facts()).decode())

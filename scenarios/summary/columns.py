@@ -31,7 +31,7 @@ Rows = Iterable[Sequence[tuple[Any, ...]]]
 """Blocks of rows."""
 
 OUTCOMES = tuple(Outcome)
-MOST_GAPS = 2_000_000  # beyond it whole streams are left out evenly: enough for any percentile, in 24 MB
+MOST_GAPS = 1_000_000  # beyond it whole streams are left out evenly: enough for any percentile, in 12 MB
 NONE = -(1 << 62)  # a time that a request does not have
 _CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 _CODE_OF_WORD = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}

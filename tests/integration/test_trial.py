@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ from scenarios.errors import JournalError
 from scenarios.journal import JournalReader, JournalWriter, send_command
 from scenarios.rebuild import rebuild
 from scenarios.result import ResultDocument, Verdict
-from scenarios.runner import RunOptions, run_trial
+from scenarios.runner import RunOptions, judging, run_trial
 from scenarios.runs import journal_path
 from scenarios.tick import Event, Tick
 
@@ -167,3 +168,33 @@ async def test_two_runs_at_once_do_not_meet(tmp_path: Path) -> None:
         )
     assert one.run.plan_hash == other.run.plan_hash
     assert one.summary.outcomes["ok"] == other.summary.outcomes["ok"] == 40
+
+
+async def test_a_large_run_is_judged_elsewhere_and_comes_to_the_same_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "LARGE", 0)
+    watch = Watch()
+    async with ScriptedServer(fine) as server:
+        document = await watch.run(options(server.url, tmp_path, gates=GATES))
+    assert document.summary.outcomes["ok"] == 40
+    assert watch.ticks[-2].state == "judging"
+    with JournalReader(journal_path(tmp_path, "r1")) as reader:
+        assert reader.document() == rebuild(reader) == document
+
+
+async def test_a_run_that_cannot_be_judged_says_why_and_keeps_its_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "LARGE", 0)
+    judge = tmp_path / "judge"
+    judge.write_text("#!/bin/sh\necho 'MemoryError: no room' >&2\nexit 1\n")
+    judge.chmod(0o700)
+    async with ScriptedServer(fine) as server:
+        running = asyncio.create_task(Watch().run(options(server.url, tmp_path)))
+        await server.heard(8)
+        monkeypatch.setattr(sys, "executable", str(judge))  # the workers are up
+        with pytest.raises(JournalError, match=r"could not be judged \(MemoryError: no room\); `seatrial report`"):
+            await running
+    with JournalReader(journal_path(tmp_path, "r1")) as reader:
+        assert rebuild(reader).summary.outcomes["ok"] == 40
