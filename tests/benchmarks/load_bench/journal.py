@@ -21,6 +21,7 @@ def measure(quick: bool) -> list[Row]:
         Row(TARGET, "most that a kill lost", max(one.lost_s for one in crashes), "s", crash.MOST_LOST_S),
         Row(TARGET, "memory of the runner", sent.memory.runner, "MB", 300, note=of),
         Row(TARGET, "memory of the workers", sent.memory.workers, "MB", 300, note=of),
+        Row(TARGET, "memory of the process that judges it", sent.memory.judge, "MB", 300, note=of),
         Row(TARGET, "report of the run", sent.report_s, "s", 10, note=of),
         Row(TARGET, "report of 1 M made-up observations", made_up.report_s, "s", 10),
         Row(TARGET, "memory of that report", made_up.report_mb, "MB", 300),

@@ -59,6 +59,7 @@ class Memory:
 
     runner: float = 0.0
     workers: float = 0.0
+    judge: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,9 @@ def _watch(pid: int, memory: Memory, over: threading.Event) -> None:
         try:
             runner = psutil.Process(pid)
             memory.runner = max(memory.runner, _peak_mb(runner.pid))
-            memory.workers = max(memory.workers, sum(_peak_mb(child.pid) for child in runner.children()))
+            peaks = [("scenarios.load.worker" in child.cmdline(), _peak_mb(child.pid)) for child in runner.children()]
+            memory.workers = max(memory.workers, sum(peak for is_worker, peak in peaks if is_worker))
+            memory.judge = max(memory.judge, *(peak for is_worker, peak in peaks if not is_worker), 0.0)
         except (psutil.NoSuchProcess, OSError, StopIteration):
             continue  # it is about to end
 
