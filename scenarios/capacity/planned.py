@@ -30,7 +30,7 @@ class PlannedProbe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def probes_of(planned: Iterable[PlannedProbe], columns: Columns, slo: Slo) -> tuple[Probe, ...]:
-    """What each probe showed, up to the first one that was cut short, which tells too little."""
+    """What each probe showed, up to the first that was cut short or has no request: it tells too little."""
     probes: list[Probe] = []
     inside, spare_s = good(columns, slo), _spare_s(columns, slo)
     due_s, end_s, ttft_s = columns.due_s, columns.end_s, columns.latency_s["ttft_s"]
@@ -38,7 +38,7 @@ def probes_of(planned: Iterable[PlannedProbe], columns: Columns, slo: Slo) -> tu
     ok, shed = columns.is_outcome(Outcome.OK), columns.is_outcome(Outcome.SHED)
     for one in planned:
         rows = np.flatnonzero((columns.index >= one.first) & (columns.index < one.first + one.count) & ~columns.odd)
-        if lost[rows].any():
+        if len(rows) == 0 or lost[rows].any():
             break
         record = Record(
             due_s=due_s[rows] - one.start_s,

@@ -23,6 +23,7 @@ SHORTEST_S = 8.0  # fewer and longer probes say more than many that are shorter 
 BETWEEN_S = 1.5  # between two probes: the last answers, and new load workers
 DRAIN_S = 10.0  # kept back for the answers of the last probe
 LEAST_STEADY = 3  # probes before a belief counts as settled
+FEWEST = 5.0  # requests that a ramp must expect: where nothing comes back, fewer say no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,19 @@ def conclude(rules: Rules, probes: Sequence[Probe]) -> Found:
 
 
 def _is_over(rules: Rules, probes: Sequence[Probe]) -> bool:
-    """Whether the last steady probe settled it: it held at the highest rate, or failed at the lowest, that may be."""
-    if not probes or probes[-1].kind is Kind.RAMP:
+    """Whether the last probe settled it.
+
+    A steady one: it held at the highest rate, or failed at the lowest, that may be. A ramp: nothing came back, and the
+    next, lower one would be next to nothing.
+    """
+    if not probes:
         return False
     last, search = probes[-1], rules.search
+    if last.kind is Kind.RAMP:
+        lower = _lower_start(rules, last)
+        return (
+            lower is not None and not holds(last, search.share) and RAMP_S * (lower + _top(rules, lower)) / 2 < FEWEST
+        )
     if last.rate >= rules.high:
         return holds(last, search.share)
     return search.low is not None and last.rate <= search.low and not holds(last, search.share)
@@ -146,13 +156,23 @@ def _next_ramp(rules: Rules, probes: Sequence[Probe]) -> Next | None:
             if last.end_rate >= rules.high:
                 return None
             start = last.end_rate / 2  # the last part of a ramp may not have been felt yet
-        elif last.completion_rate > 0.0:
-            return None
         else:
-            start = last.rate / RAMP_FACTOR**2  # nothing at all came back: far too much
-            if start < (rules.search.low or 0.0):
+            lower = _lower_start(rules, last)
+            if lower is None:
                 return None
-    return Next(Kind.RAMP, start, min(start * RAMP_FACTOR, rules.high), RAMP_S)
+            start = lower
+    return Next(Kind.RAMP, start, _top(rules, start), RAMP_S)
+
+
+def _lower_start(rules: Rules, ramp: Probe) -> float | None:
+    """Where to begin again after a ramp of which nothing came back; None where something did, or at the lowest rate."""
+    start = ramp.rate / RAMP_FACTOR**2  # far too much
+    return None if ramp.completion_rate > 0.0 or start < (rules.search.low or 0.0) else start
+
+
+def _top(rules: Rules, start: float) -> float:
+    """The rate at which a ramp ends."""
+    return min(start * RAMP_FACTOR, rules.high)
 
 
 def _belief(rules: Rules, probes: Sequence[Probe]) -> Belief:

@@ -6,6 +6,7 @@ import sqlite3
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -142,6 +143,15 @@ class JournalReader:
         return list(map(finding_of, self._db.execute(f"{_FINDINGS} ORDER BY id DESC LIMIT ?", (limit,))))
 
     # ---- many rows at once
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Everything read in it is of one moment, whatever is written meanwhile; not to be nested."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
 
     def count(self, table: str, where: str = "TRUE") -> int:
         """How many rows of a table there are; `where` is a condition on its columns."""

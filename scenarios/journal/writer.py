@@ -231,12 +231,13 @@ class JournalWriter:
                 for statement, rows in pending:
                     self._db.executemany(statement, rows)
                 self._db.execute("COMMIT")
-            except sqlite3.Error as error:
+            except Exception as error:  # a number too large, half a character: not only what the database raises
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 with self._gathering:
                     self._pending = pending + self._pending
-                raise JournalError(f"{self.path}: cannot write the journal ({error}); is the disk full?") from error
+                hint = "is the disk full?" if isinstance(error, sqlite3.Error) else "a value cannot be stored"
+                raise JournalError(f"{self.path}: cannot write the journal ({error}); {hint}") from error
 
     def close(self) -> None:
         """Commit what is left and let go of the file, also where that commit fails."""

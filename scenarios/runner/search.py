@@ -16,6 +16,7 @@ from scenarios.capacity.probe import Kind, Probe
 from scenarios.capacity.search import Next, conclude, decide, holds, rules_of
 from scenarios.definition import ArrivalKind, Arrivals, Scenario, Search
 from scenarios.drift import DriftMonitor
+from scenarios.errors import DefinitionErrors
 from scenarios.journal import JournalReader
 from scenarios.plan import Plan, make_plan
 from scenarios.rebuild import PROBES
@@ -45,7 +46,12 @@ async def search_capacity(trial: Trial) -> ResultDocument:
     probes: tuple[Probe, ...] = ()
     plan_hash = hashlib.sha256()
     while isinstance(step := decide(rules, probes, time.monotonic() - begun), Next):
-        await _send(trial, step, search, planned, plan_hash)
+        try:
+            await _send(trial, step, search, planned, plan_hash)
+        except DefinitionErrors:
+            if not planned:
+                raise
+            break  # not one request comes due at a rate as low as this
         probes = await asyncio.to_thread(_measured, trial, planned)
         if len(probes) == len(planned):
             trial.emit("search.probe", _sentence(len(probes), probes[-1], search))

@@ -21,16 +21,17 @@ def stored_columns(reader: JournalReader) -> Columns:
 
     Raises MiscountError where an observation belongs to no request.
     """
-    planned = reader.count("plan")
-    if strays := reader.count("observation", "idx NOT IN (SELECT idx FROM plan)"):
-        observed = reader.count("observation")
-        raise miscount(planned, observed, planned - observed + strays, 0, strays)
-    gaps = reader.total("events - 1", "stream")
-    streams = f"SELECT idx, events, event_ns FROM stream WHERE idx % {gap_step(gaps)} = 0"
-    return make_columns(
-        planned,
-        reader.blocks_of(_ROWS),
-        reader.blocks_of(streams),
-        gaps,
-        reader.blocks_of("SELECT category, place, idx FROM finding ORDER BY id"),
-    )
+    with reader.standing_still():  # the count and the rows, of a run that goes on
+        planned = reader.count("plan")
+        if strays := reader.count("observation", "idx NOT IN (SELECT idx FROM plan)"):
+            observed = reader.count("observation")
+            raise miscount(planned, observed, planned - observed + strays, 0, strays)
+        gaps = reader.total("events - 1", "stream")
+        streams = f"SELECT idx, events, event_ns FROM stream WHERE idx % {gap_step(gaps)} = 0"
+        return make_columns(
+            planned,
+            reader.blocks_of(_ROWS),
+            reader.blocks_of(streams),
+            gaps,
+            reader.blocks_of("SELECT category, place, idx FROM finding ORDER BY id"),
+        )
