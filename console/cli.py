@@ -37,7 +37,7 @@ examples:
 
 exit codes:
   0 GO   1 NO-GO   2 usage or bad input   3 INCONCLUSIVE   4 INVALID
-  5 the target could not be started or reached   70 a bug in seatrial   130 interrupted
+  5 the target or the load could not be started or reached   70 a bug in seatrial   130 interrupted
 
 `seatrial COMMAND --help` explains each command.
 """
@@ -177,6 +177,10 @@ def _version() -> str:
 def code_of(error: Exception) -> Exit:
     """The exit code of an error that was raised on purpose."""
     from console.errors import DownloadError, LaunchError
-    from scenarios.errors import TargetError
+    from scenarios.errors import HarnessError, StoppedEarly, TargetError
 
-    return Exit.TARGET if isinstance(error, TargetError | DownloadError | LaunchError) else Exit.USAGE
+    if isinstance(error, StoppedEarly):
+        return Exit.INTERRUPTED
+    # A bare one: preflight or load workers failed. The report of such a run says 5 as well: it failed.
+    failed = isinstance(error, TargetError | DownloadError | LaunchError) or type(error) is HarnessError
+    return Exit.TARGET if failed else Exit.USAGE

@@ -9,7 +9,8 @@ HarnessError
 ├── JournalError         a journal is missing, damaged or of another version
 ├── MiscountError        plan and observations do not match one to one: a bug of the harness
 ├── RunNotFound          no run of that id in the runs directory
-└── NotResumable         the run is complete, or there is nothing to go on from
+├── NotResumable         the run is complete, or there is nothing to go on from
+└── StoppedEarly         the operator ended a run before there was anything to judge
 """
 
 from __future__ import annotations
@@ -73,3 +74,7 @@ class RunNotFound(HarnessError):
 
 class NotResumable(HarnessError):
     """A run that cannot go on: it is complete, its plan was never written, or it would no longer be the same run."""
+
+
+class StoppedEarly(HarnessError):
+    """The operator ended a run before its plan was written, or before a resumed one went on: nothing to judge."""

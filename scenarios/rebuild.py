@@ -27,6 +27,7 @@ SETTLED = "settled"  # of a run that its gates ended early: the first so many re
 PHASE_JUDGE = "phase.judge"  # the event from which on nothing is read for the document
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
+GATES_DECIDED = "gates.decided"
 
 _COUNTED = ("asleep_s", "major_faults", "worker_deaths")
 
@@ -142,12 +143,12 @@ def events_of_run(events: Sequence[Event]) -> list[Event]:
 
 
 def stopped_at(events: Sequence[Event], last: Tick | None) -> float:
-    """When the run stopped to send: at the operator's word, else when it was last heard of. Seconds of the run."""
+    """When the run stopped to send, in its seconds: at the word of operator or gates, else when last heard of."""
     stop_s: float | None = None
     for event in events:
         if event.kind == RESUMED:
             stop_s = None
-        elif event.kind == "operator.stop" and stop_s is None:
+        elif event.kind in ("operator.stop", GATES_DECIDED) and stop_s is None:
             stop_s = event.t_s
     return stop_s if stop_s is not None else (0.0 if last is None else last.t_s)
 

@@ -19,7 +19,7 @@ from scenarios.errors import NotResumable
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.metrics import ODD_PROFILE
 from scenarios.plan import Plan, make_plan
-from scenarios.rebuild import INSTRUMENT, SCENARIO, Facts, stopped_at
+from scenarios.rebuild import INSTRUMENT, SCENARIO, SETTLED, Facts, stopped_at
 from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
@@ -41,6 +41,7 @@ class Interrupted:
     alive_at: float  # Unix time of its last sign of life
     faults: tuple[FaultSpec, ...]  # those that had not come yet
     facts: Facts  # of the instrument, so far
+    decided: bool  # its gates had ended it: the rest is not sent
     last_command: int
 
 
@@ -79,6 +80,7 @@ def read_interrupted(path: Path) -> Interrupted:
             alive_at=float(alive_at),
             faults=tuple(fault for fault in scenario.faults if fault.at_s > until_s),
             facts=msgspec.json.decode(reader.meta(INSTRUMENT) or "{}", type=Facts),
+            decided=reader.meta(SETTLED) is not None,
             last_command=commands[-1][1].id if commands else 0,
         )
 
@@ -104,26 +106,30 @@ async def resume_trial(
         trial.clock = RunClock(first_due_s, shown_s=before.until_s)
         trial.info = msgspec.structs.replace(before.info, state="running")
         trial.facts_before = before.facts
+        trial.on_record = False
         trial.commands_taken = before.last_command
         return await trial.run(partial(_rest_of_run, before, rest, first_due_s))
 
 
 async def _rest_of_run(before: Interrupted, rest: Rest, first_due_s: float, trial: Trial) -> ResultDocument:
-    """The story of the rest; nothing of the journal is changed before the target is found to be the same."""
+    """The story of the rest; nothing of the journal is changed before target and plan are found to be the same."""
     await trial.start_target()
     if trial.info.model != before.info.model:
         what = f"{before.info.target} serves {trial.info.model!r} now, the run was against {before.info.model!r}"
         raise NotResumable(f"{what}; start that model again, or a new run")
+    plan = await trial.unless_stopped(_plan_made_anew(before, trial))
     gap_s = max(0.0, time.time() - before.alive_at)
+    left = 0 if before.decided else len(rest.numbers)
     trial.journal.forget_end()
     trial.journal.add_observations(rest.lost)
-    trial.go_on(Resumed(at_s=first_due_s, gap_s=gap_s, left=len(rest.numbers), lost=len(rest.lost)))
+    trial.go_on(Resumed(at_s=first_due_s, gap_s=gap_s, left=left, lost=len(rest.lost)))
     trial.journal.commit()
-    with trial.requests(await _plan_made_anew(before, trial)) as request:
+    trial.clock = RunClock(first_due_s)  # were it to end before the first is sent, it would have stopped right there
+    with trial.requests(plan) as request:
         with JournalReader(trial.journal.path) as reader:
             trial.live.take_up(await asyncio.to_thread(stored_columns, reader))
             trial.drift = await asyncio.to_thread(_drift, reader, before.options.scenario, request)
-        if len(rest.numbers):
+        if left:
             leg = rest.leg(request)
             await trial.measure_noise(leg.plan)
             await trial.send(leg, request, before.faults)

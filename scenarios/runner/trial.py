@@ -17,12 +17,23 @@ from engine.supervisor import EngineEvent
 from engine.telemetry import describe_machine
 from scenarios.definition import FaultSpec, Scenario
 from scenarios.drift import DriftMonitor
-from scenarios.errors import JournalError
+from scenarios.errors import JournalError, StoppedEarly
 from scenarios.gates import EarlyEnd
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.plan import Plan, make_plan
-from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, PHASE_JUDGE, RESUMED, SCENARIO, SETTLED, Facts, worst_of
+from scenarios.rebuild import (
+    DRIFT,
+    GATES_DECIDED,
+    INSTRUMENT,
+    PHASE_DONE,
+    PHASE_JUDGE,
+    RESUMED,
+    SCENARIO,
+    SETTLED,
+    Facts,
+    worst_of,
+)
 from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
@@ -45,6 +56,8 @@ STOP_GRACE_S = 2.0
 
 MEANS, ALIVE_AT = "means", "alive_at"  # keys in the journal's meta table
 
+_NOTHING_SENT = "run {} was stopped before anything was sent"
+
 T = TypeVar("T")
 Request = Callable[[int], PlannedRequest]
 OnTick = Callable[[Tick], None]
@@ -61,6 +74,7 @@ async def run_trial(options: RunOptions, on_tick: OnTick, on_event: OnEvent, sto
         TargetError: the target cannot be started or reached.
         DefinitionErrors: the seed is negative, or the plan would hold no request.
         JournalError: the journal cannot be written.
+        StoppedEarly: `stop` was set before the plan was written.
         HarnessError: the load workers cannot be started.
     """
     search = options.scenario.search
@@ -73,7 +87,9 @@ async def _one_plan(trial: Trial) -> ResultDocument:
     """The story of an ordinary run."""
     options = trial.options
     await trial.start_target()
-    plan = await asyncio.to_thread(make_plan, options.scenario, options.seed, trial.target.wire_model)
+    plan = await trial.unless_stopped(
+        asyncio.to_thread(make_plan, options.scenario, options.seed, trial.target.wire_model)
+    )
     await trial.write_plan(Leg(plan))
     await trial.measure_noise(plan)
     with trial.requests(plan) as request:
@@ -120,6 +136,7 @@ class Trial:
         )
         self.commands_taken = 0  # the id of the last one
         self.facts_before: Facts = {}  # of the instrument, from before the run was resumed
+        self.on_record = True  # False: nothing is journalled until `go_on`, whatever comes of it
         self._on_tick = on_tick
         self._on_event = on_event
         self._stop = stop
@@ -130,21 +147,29 @@ class Trial:
     async def run(self, story: Callable[[Trial], Coroutine[Any, Any, T]]) -> T:
         """Follow the story. Whatever happens, target and workers are ended and the journal says how it was."""
         try:
-            self.journal.set_meta("runner_pid", str(os.getpid()))
-            self.journal.set_meta(SCENARIO, msgspec.json.encode(self.options.scenario).decode())
-            self.journal.set_meta(MEANS, msgspec.json.encode(means_of(self.options)).decode())
-            self.save_info()
-            self.journal.commit()
+            if self.on_record:
+                self._begin_record()
+                self.journal.commit()
             return await _beside(story(self), self.telemetry.follow(), self._ticking())
         except BaseException as error:
-            if not isinstance(error, JournalError) and self._phase != "done":
-                self.emit("run.failed", str(error) or type(error).__name__)
-                self.save_info(state="failed")
+            if self.on_record and not isinstance(error, JournalError) and self._phase != "done":
+                if isinstance(error, asyncio.CancelledError | StoppedEarly):
+                    self._interrupt("stopped by the operator, at once")
+                else:
+                    self.emit("run.failed", str(error) or type(error).__name__)
+                    self.save_info(state="failed")
                 self.journal.commit()
             raise
         finally:
             await self.target.stop()
             self.telemetry.close()
+
+    def _begin_record(self) -> None:
+        self.on_record = True
+        self.journal.set_meta("runner_pid", str(os.getpid()))
+        self.journal.set_meta(SCENARIO, msgspec.json.encode(self.options.scenario).decode())
+        self.journal.set_meta(MEANS, msgspec.json.encode(means_of(self.options)).decode())
+        self.save_info()
 
     @property
     def stopped(self) -> bool:
@@ -154,13 +179,30 @@ class Trial:
     # ---- what a story is made of
 
     async def start_target(self) -> None:
-        """Start or reach the target. Raises TargetError."""
+        """Start or reach the target. Raises TargetError, StoppedEarly."""
         self.emit("phase.prepare", f"starting: {self.target.describe}")
-        await self.target.start()
+        await self.unless_stopped(self.target.start())
         self.save_info(model=self.target.model)
 
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """What comes of `work`, which is cancelled where the operator ends the run first. Raises StoppedEarly then."""
+        working, stopping = asyncio.ensure_future(work), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise StoppedEarly(_NOTHING_SENT.format(self.info.id))
+            return working.result()
+        finally:
+            stopping.cancel()
+            if not working.done():
+                working.cancel()
+                await asyncio.wait((working,))
+
     async def write_plan(self, leg: Leg) -> None:
-        """Journal a plan in a thread, block by block; the run's plan hash is that of the last one written."""
+        """Journal a plan in a thread, block by block; the run's plan hash is that of the last one written.
+
+        Raises StoppedEarly where the operator ends the run before its first plan is written.
+        """
         loop = asyncio.get_running_loop()
 
         def say(count: int) -> None:
@@ -168,9 +210,15 @@ class Trial:
             loop.call_soon_threadsafe(self.emit, "phase.plan", text)
 
         writer = PlanWriter(leg, self.journal, say)
+        stopping = asyncio.create_task(self._stop.wait())
+        if not self.info.plan_hash:  # a later plan is short, and what came of those before it is to be judged
+            stopping.add_done_callback(lambda _: writer.stop())
         try:
             planned = await asyncio.to_thread(writer.write)
+        except InterruptedError:
+            raise StoppedEarly(_NOTHING_SENT.format(self.info.id)) from None
         finally:
+            stopping.cancel()
             writer.stop()
         self.save_info(plan_hash=planned.hash)
         self.journal.commit()
@@ -199,6 +247,7 @@ class Trial:
 
     def go_on(self, resumed: Resumed) -> None:
         """From here on the run is one that was resumed."""
+        self._begin_record()
         self.save_info(resumed=(*self.info.resumed, resumed))
         text = f"after {resumed.gap_s:.0f} s; {resumed.left:,} requests are left, {resumed.lost:,} were lost"
         self.emit(RESUMED, text, at_s=resumed.at_s)
@@ -211,6 +260,9 @@ class Trial:
         `request` gives each by the journal's index. Raises TargetError, or HarnessError where the load workers cannot
         be started.
         """
+        if self.stopped:  # what has no observation counts as unsent
+            self._interrupt("stopped by the operator before anything of this plan was sent")
+            return
         options = self.options
         variables = {tenant.name: tenant.key_env for tenant in options.scenario.workload.tenants}
         variables[""] = options.api_key_env or ""
@@ -244,9 +296,14 @@ class Trial:
 
     async def _obey_stop(self, pool: LoadPool) -> None:
         await self._stop.wait()
-        self.emit("operator.stop", f"stopped by the operator; what is in flight gets {STOP_GRACE_S:g} s")
-        self.save_info(state="interrupted")
+        self._interrupt(f"stopped by the operator; what is in flight gets {STOP_GRACE_S:g} s")
         await pool.stop(STOP_GRACE_S)
+
+    def _interrupt(self, how: str) -> None:
+        """Journal, once, that the operator ended the run."""
+        if self.info.state != "interrupted":
+            self.emit("operator.stop", how)
+            self.save_info(state="interrupted")
 
     async def _obey_gates(self, pool: LoadPool, intake: Intake) -> None:
         """End the run once its gates have decided it, if there is anything left to send."""
@@ -254,7 +311,7 @@ class Trial:
         if self._stop.is_set() or totals.sent >= totals.planned:
             return
         self.journal.set_meta(SETTLED, str(found.settled))
-        self.emit("gates.decided", f"{found.why}; the rest of the plan is not sent")
+        self.emit(GATES_DECIDED, f"{found.why}; the rest of the plan is not sent")
         await pool.stop(STOP_GRACE_S)
 
     async def judge(self) -> ResultDocument:
@@ -276,13 +333,15 @@ class Trial:
     def emit(self, kind: str, text: str, recovery_s: float | None = None, at_s: float | None = None) -> None:
         """Journal an event and show it."""
         event = Event(t_s=self.clock.now_s if at_s is None else at_s, kind=kind, text=text, recovery_s=recovery_s)
-        self.journal.add_event(event)
+        if self.on_record:
+            self.journal.add_event(event)
         self._on_event(event)
 
     def save_info(self, **changes: object) -> None:
         """Journal what the run is now."""
         self.info = msgspec.structs.replace(self.info, **changes)
-        self.journal.set_run(self.info)
+        if self.on_record:
+            self.journal.set_run(self.info)
 
     # ---- what goes on beside it
 
@@ -323,13 +382,17 @@ class Trial:
             self._faults,
             self._early.verdicts() if self._early else {},
         )
+        if self.on_record:
+            self._journal_tick(tick)
+        self._on_tick(tick)
+
+    def _journal_tick(self, tick: Tick) -> None:
         self.journal.add_tick(tick)
         self.journal.set_meta(ALIVE_AT, str(time.time()))
         if self._phase not in ("judging", "done"):  # the document is made of these: from there on they stay
             facts = worst_of(self.facts_before, self.instrument.facts())
             self.journal.set_meta(INSTRUMENT, msgspec.json.encode(facts).decode())
             self.journal.set_meta(DRIFT, msgspec.json.encode(self.drift.facts()).decode())
-        self._on_tick(tick)
 
     def _on_engine_event(self, event: EngineEvent) -> None:
         text = f"engine {event.kind}" + (f": {event.detail}" if event.detail else "")

@@ -14,7 +14,7 @@ from scripted_server import ScriptedServer, Turn, answer
 from test_load_pool import FINE
 from test_trial import Watch, options
 
-from scenarios.definition import REDACTED
+from scenarios.definition import REDACTED, GateSpec
 from scenarios.errors import NotResumable, TargetError
 from scenarios.journal import JournalReader
 from scenarios.plan import make_plan
@@ -22,7 +22,7 @@ from scenarios.rebuild import rebuild
 from scenarios.result import Verdict
 from scenarios.runner import RunOptions, read_interrupted, resume_trial, run_trial
 from scenarios.runs import journal_path
-from scenarios.tick import Tick
+from scenarios.tick import Event, Tick
 
 
 async def fine(turn: Turn) -> bool:
@@ -115,6 +115,56 @@ def said_in(path: Path) -> bytes:
     return b"".join([*blocks, *(file.read_bytes() for file in path.parent.iterdir())])
 
 
+def dump(path: Path) -> list[str]:
+    """Every row of a journal."""
+    with sqlite3.connect(path) as db:
+        return list(db.iterdump())
+
+
+async def test_a_target_that_is_down_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
+    async with ScriptedServer(fine) as server:
+        path = await stopped_early(server.url, tmp_path, options(server.url, tmp_path, duration_s=3.0))
+    watch, before = Watch(), dump(path)
+    with pytest.raises(TargetError):
+        await resume_trial(path, None, watch.tick, watch.events.append, watch.stop)
+    assert dump(path) == before
+
+
+async def test_a_resume_that_is_stopped_in_its_preflight_loses_nothing(tmp_path: Path) -> None:
+    async with ScriptedServer(fine) as server:
+        path = await stopped_early(server.url, tmp_path, options(server.url, tmp_path, duration_s=3.0))
+        again, last = Watch(), Watch()
+
+        def heard(event: Event) -> None:
+            if event.kind == "phase.preflight":
+                again.stop.set()
+
+        stopped = await resume_trial(path, None, again.tick, heard, again.stop)
+        document = await resume_trial(path, None, last.tick, last.events.append, last.stop)
+    assert stopped.run.state == "interrupted"
+    assert document.run.resumed[1].left == document.run.resumed[0].left == stopped.summary.outcomes["unsent"]
+    assert document.run.resumed[1].lost == 0
+    assert document.summary.planned == sum(document.summary.outcomes.values()) == 60
+
+
+async def test_a_run_that_its_gates_had_ended_is_only_judged(tmp_path: Path) -> None:
+    gate = GateSpec("ok_rate", minimum=0.5, sequential=True)
+    watch, again = Watch(), Watch()
+
+    def heard(event: Event) -> None:
+        if event.kind == "gates.decided":
+            watch.stop.set()
+
+    async with ScriptedServer(fine) as server:
+        trial = options(server.url, tmp_path, duration_s=30.0, gates=(gate,))
+        stopped = await run_trial(trial, watch.tick, heard, watch.stop)
+        document = await resume_trial(journal_path(tmp_path, "r1"), None, again.tick, again.events.append, again.stop)
+    assert (stopped.run.state, document.run.state) == ("interrupted", "done")
+    assert document.verdict is Verdict.GO
+    assert document.summary.outcomes["unsent"] > 300
+    assert "phase.run" not in again.kinds
+
+
 async def test_a_redacted_run_whose_plan_can_no_longer_be_made_is_not_resumed(tmp_path: Path) -> None:
     async with ScriptedServer(fine) as server:
         trial = options(server.url, tmp_path, duration_s=3.0)
@@ -124,9 +174,10 @@ async def test_a_redacted_run_whose_plan_can_no_longer_be_made_is_not_resumed(tm
             info = msgspec.structs.replace(reader.run(), plan_hash="0" * 64)
         with sqlite3.connect(path) as db:
             db.execute("UPDATE meta SET value = ? WHERE key = 'run'", (msgspec.json.encode(info).decode(),))
-        watch = Watch()
+        watch, before = Watch(), dump(path)
         with pytest.raises(NotResumable, match="no longer make the plan"):
             await resume_trial(path, None, watch.tick, watch.events.append, watch.stop)
+    assert dump(path) == before
 
 
 async def test_a_target_that_serves_another_model_now_is_refused_and_the_run_can_still_be_resumed(
@@ -139,9 +190,11 @@ async def test_a_target_that_serves_another_model_now_is_refused_and_the_run_can
         other = msgspec.structs.replace(info, model="another")
         with sqlite3.connect(path) as db:
             db.execute("UPDATE meta SET value = ? WHERE key = 'run'", (msgspec.json.encode(other).decode(),))
-        watch = Watch()
-        with pytest.raises(NotResumable, match="the run was against 'another'"):
-            await resume_trial(path, None, watch.tick, watch.events.append, watch.stop)
+        watch, before = Watch(), dump(path)
+        for _ in range(2):
+            with pytest.raises(NotResumable, match="the run was against 'another'"):
+                await resume_trial(path, None, watch.tick, watch.events.append, watch.stop)
+        assert dump(path) == before
         with sqlite3.connect(path) as db:
             db.execute("UPDATE meta SET value = ? WHERE key = 'run'", (msgspec.json.encode(info).decode(),))
         document = await resume_trial(path, None, watch.tick, watch.events.append, watch.stop)

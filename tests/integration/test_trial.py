@@ -12,7 +12,7 @@ from scripted_server import ScriptedServer, Turn
 from test_load_pool import FINE
 
 from scenarios.definition import ArrivalKind, Arrivals, FaultSpec, GateSpec, Scenario, Workload
-from scenarios.errors import JournalError
+from scenarios.errors import JournalError, StoppedEarly
 from scenarios.journal import JournalReader, JournalWriter, send_command
 from scenarios.rebuild import rebuild
 from scenarios.result import ResultDocument, Verdict
@@ -91,9 +91,13 @@ async def test_a_target_that_vanishes_in_mid_run_costs_no_observation_and_is_no_
 
 async def test_a_stop_before_the_first_request_leaves_every_one_unsent_and_no_drift(tmp_path: Path) -> None:
     watch = Watch()
-    watch.stop.set()
+
+    def heard(event: Event) -> None:
+        if event.kind == "phase.preflight":
+            watch.stop.set()
+
     async with ScriptedServer(fine) as server:
-        document = await watch.run(options(server.url, tmp_path, duration_s=30.0))
+        document = await run_trial(options(server.url, tmp_path, duration_s=30.0), watch.tick, heard, watch.stop)
     assert document.summary.outcomes["unsent"] == document.summary.planned == 600
     assert (document.run.state, document.verdict) == ("interrupted", Verdict.INCONCLUSIVE)
     assert document.summary.drift["evaluations"] == 0
@@ -159,6 +163,25 @@ async def test_a_run_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None
         with pytest.raises(asyncio.CancelledError):
             await running
     assert psutil.Process().children(recursive=True) == []
+    with JournalReader(journal_path(tmp_path, "r1")) as reader:
+        assert reader.run().state == "interrupted"
+        assert [event.kind for _, event in reader.events()][-1] == "operator.stop"
+
+
+async def test_a_stop_while_the_target_starts_ends_the_run_at_once(tmp_path: Path) -> None:
+    async def silent(_: Turn) -> bool:
+        await asyncio.sleep(60)
+        return False
+
+    watch = Watch()
+    async with ScriptedServer(silent) as server:
+        running = asyncio.create_task(watch.run(options(server.url, tmp_path)))
+        await watch.shown.wait()
+        watch.stop.set()
+        with pytest.raises(StoppedEarly, match="before anything was sent"):
+            await running
+    with JournalReader(journal_path(tmp_path, "r1")) as reader:
+        assert reader.run().state == "interrupted"
 
 
 async def test_two_runs_at_once_do_not_meet(tmp_path: Path) -> None:

@@ -120,6 +120,15 @@ def test_where_nothing_comes_back_a_lower_rate_is_tried() -> None:
     assert (step.kind, step.rate, step.end_rate) == (Kind.RAMP, 1.0, 8.0)
 
 
+def test_a_service_that_answers_nothing_ends_the_search_before_there_is_nothing_to_send() -> None:
+    probes: list[Probe] = []
+    while isinstance(step := decide(RULES, probes, 20.0 * len(probes)), Next):
+        assert step.duration_s * (step.rate + step.end_rate) / 2 >= 2.0
+        probes.append(made(step.kind, step.rate, step.end_rate, good=0.0, completed=0.0))
+    assert step.rate is None
+    assert step.why.startswith("The service does not meet its SLO even at")
+
+
 def test_a_search_out_of_time_says_what_it_has() -> None:
     probes = [made(Kind.RAMP, 4.0, 32.0, good=0.5, completed=20.0), made(Kind.STEADY, 19.0, 19.0)]
     assert isinstance(decide(RULES, probes, 60.0), Next)

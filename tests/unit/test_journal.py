@@ -86,6 +86,18 @@ def test_a_commit_is_all_or_nothing(tmp_path: Path) -> None:
     writer._db.close()
 
 
+def test_a_commit_that_fails_for_any_reason_drops_nothing(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / RUN_ID / "journal.sqlite")
+    writer.add_event(Event(t_s=0.0, kind="a", text=""))
+    writer.set_meta("half", "\ud800")
+    for _ in range(2):
+        with pytest.raises(JournalError, match="cannot be stored"):
+            writer.commit()
+    assert not writer._db.in_transaction
+    assert len(writer._pending) >= 2
+    writer._db.close()
+
+
 def test_commands_reach_the_runner_in_order_and_stay_as_the_audit_trail(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path / RUN_ID / "journal.sqlite")
     send_command(writer.path, "fault", "engine.kill")
