@@ -56,7 +56,7 @@ STOP_GRACE_S = 2.0
 
 MEANS, ALIVE_AT = "means", "alive_at"  # keys in the journal's meta table
 
-_NOTHING_SENT = "run {} was stopped before anything was sent"
+_STOPPED = "run {} was stopped while it was being prepared; nothing was sent"
 
 T = TypeVar("T")
 Request = Callable[[int], PlannedRequest]
@@ -190,7 +190,7 @@ class Trial:
         try:
             await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                raise StoppedEarly(_NOTHING_SENT.format(self.info.id))
+                raise StoppedEarly(_STOPPED.format(self.info.id))
             return working.result()
         finally:
             stopping.cancel()
@@ -216,7 +216,7 @@ class Trial:
         try:
             planned = await asyncio.to_thread(writer.write)
         except InterruptedError:
-            raise StoppedEarly(_NOTHING_SENT.format(self.info.id)) from None
+            raise StoppedEarly(_STOPPED.format(self.info.id)) from None
         finally:
             stopping.cancel()
             writer.stop()

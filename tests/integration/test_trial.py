@@ -178,7 +178,7 @@ async def test_a_stop_while_the_target_starts_ends_the_run_at_once(tmp_path: Pat
         running = asyncio.create_task(watch.run(options(server.url, tmp_path)))
         await watch.shown.wait()
         watch.stop.set()
-        with pytest.raises(StoppedEarly, match="before anything was sent"):
+        with pytest.raises(StoppedEarly, match="being prepared"):
             await running
     with JournalReader(journal_path(tmp_path, "r1")) as reader:
         assert reader.run().state == "interrupted"

@@ -14,10 +14,10 @@ import pytest
 from test_report_samples import RUN_ID, make_document, make_gate, make_tick, write_journal
 
 import scenarios.runner
-from console.cli import main
+from console.cli import code_of, main
 from console.exits import Exit
 from console.output import check_writable, write_atomically
-from scenarios.errors import TargetError
+from scenarios.errors import HarnessError, StoppedEarly, TargetError
 from scenarios.result import GateVerdict, ResultDocument, Verdict
 from scenarios.runner import RunOptions
 from scenarios.tick import Event
@@ -185,6 +185,17 @@ def test_a_second_ctrl_c_ends_a_run_that_does_not_stop(
     monkeypatch.setattr(scenarios.runner, "run_trial", run_trial)
     assert main(RUN) == Exit.INTERRUPTED
     assert "stopped at once before anything was journalled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (HarnessError("load worker 0 cannot be started"), Exit.TARGET),
+        (StoppedEarly("run r1 was stopped while it was being prepared"), Exit.INTERRUPTED),
+    ],
+)
+def test_a_run_without_a_document_exits_as_its_report_does(error: HarnessError, code: Exit) -> None:
+    assert code_of(error) == code
 
 
 def test_a_target_that_cannot_be_reached_is_exit_5(
