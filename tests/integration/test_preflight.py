@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import signal
@@ -72,8 +73,9 @@ async def test_a_paced_server_that_dies_is_an_error_that_says_so() -> None:
 async def test_a_worker_that_dies_in_it_is_an_error_that_says_so() -> None:
     def kill(_: float) -> None:
         for child in psutil.Process().children():
-            if "scenarios.load.worker" in child.cmdline():
-                child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may be dead already and only wait to be buried
+                if "scenarios.load.worker" in child.cmdline():
+                    child.kill()
 
     with pytest.raises(HarnessError, match="the preflight failed: load worker 0 died"):
         await preflight(SHORT, 1, kill)

@@ -37,8 +37,8 @@ ttft_s = 2.0
 slots = 4
 {faults}
 [[gates]]
-metric = "ttft_s.p50"
-max = 2.0
+metric = "ok_rate"
+min = 0.1
 [[gates]]
 metric = "error_rate"
 max = 0.9
