@@ -38,7 +38,7 @@ slots = 4
 {faults}
 [[gates]]
 metric = "ok_rate"
-min = 0.1
+min = 0.5
 [[gates]]
 metric = "error_rate"
 max = 0.9
@@ -112,6 +112,7 @@ def test_a_short_run_ends_in_go_with_every_request_accounted_for(scenario: Path,
     assert sum(summary["outcomes"].values()) == 20
     assert summary["outcomes"]["ok"] == 20
     assert summary["tokens_from"] == "usage"
+    assert summary["ttft_s"]["p50"] <= 2.0
     assert (code, document["verdict"]) == (0, "GO")
 
 
