@@ -268,12 +268,75 @@ class Slo:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """A live figure that stays above (or below) a bound for `for_s` seconds; scenarios.conditions lists the figures."""
+
+    metric: str
+    above: float | None = None
+    below: float | None = None
+    for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class FaultSpec:
-    """A disturbance: kind (`engine.kill`), when (seconds from the first due time), and its parameters."""
+    """A disturbance: its kind (scenarios.faults.kinds), when it starts (seconds from the first due time), how it ends.
+
+    for_s: its length, at most; 0 for kinds that are over at once. until, hits: it ends sooner, when the condition holds
+    or so many connections or requests were hit (0: no such bound). share: of those, how many are hit, drawn for each.
+    params: in the units of the kind. times, by_s: so many of it, at moments drawn from the seed between `at_s` and
+    `by_s`; once, at `at_s`, where by_s is 0.
+    """
 
     kind: str
     at_s: float
-    params: tuple[tuple[str, str], ...] = ()
+    for_s: float = 0.0
+    share: float = 1.0
+    hits: int = 0
+    until: Condition | None = None
+    params: tuple[tuple[str, float | str], ...] = ()
+    times: int = 1
+    by_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Blast:
+    """How much harm faults may do: the largest share that one may hit, how many at once, and how long one may last."""
+
+    share: float = 1.0
+    at_once: int = 3
+    length_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Every fault in turn: of each slot `length_s` with the fault, the rest to recover. kinds: empty: all there are."""
+
+    kinds: tuple[str, ...] = ()
+    slot_s: float = 10.0
+    lead_s: float = 2.0
+    length_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos:
+    """A search for the smallest workload and faults that fail a gate. kinds: of the faults it may use; empty: all.
+
+    budget_s: of searching and shrinking together. most_faults, most_requests: of one try.
+    """
+
+    budget_s: float = 600.0
+    kinds: tuple[str, ...] = ()
+    most_faults: int = 3
+    most_requests: int = 20
+
+
+class Phase(StrEnum):
+    """Which part of a run with faults a gate looks at, by when requests were due."""
+
+    WHOLE = "whole"
+    BEFORE = "before"  # the first fault
+    DURING = "during"  # any fault
+    AFTER = "after"  # the last fault, once its time to recover is over
 
 
 class Over(StrEnum):
@@ -297,6 +360,7 @@ class GateSpec:
     name: str = ""
     sequential: bool = False
     over: Over = Over.SERVED
+    phase: Phase = Phase.WHOLE
 
 
 class WarmupRule(StrEnum):
@@ -372,4 +436,8 @@ class Scenario:
     timeout_s: float = 30.0
     keep: Keep = field(default_factory=Keep)
     search: Search | None = None
+    abort: tuple[Condition, ...] = ()  # any of them ends the trial
+    blast: Blast = field(default_factory=Blast)
+    matrix: Matrix | None = None
+    chaos: Chaos | None = None
     source: str = ""  # the TOML text it was read from, kept in the journal

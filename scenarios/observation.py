@@ -48,6 +48,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     retry_after_s: float | None = None
     worker: int = 0
     attempts: int = 1
+    begun: int = 0  # attempts that the target began to answer
+    fingerprint: str = ""  # model and system_fingerprint as the answer names them
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):

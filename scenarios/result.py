@@ -87,6 +87,56 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     recovered_s: float | None
 
 
+class FaultOutcome(StrEnum):
+    """What a fault came to."""
+
+    HELD = "held"  # inside the SLO all along, nothing lost
+    DEGRADED = "degraded"  # outside it while the fault was on, back at once, nothing lost
+    RECOVERED = "recovered"  # it took a while to be back inside
+    LOST = "lost"  # requests were lost, but service was inside the SLO at once afterwards
+    STUCK = "stuck"  # not back inside before the next fault or the end
+    SKIPPED = "skipped"  # not brought about: `why` says what was missing
+    UNKNOWN = "unknown"  # too few requests to tell
+
+
+class PhaseShare(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the requests due before, during and after a fault, how many there were and how many ended well in the SLO."""
+
+    n: int
+    good: int
+    ttft_p95_s: float | None = None
+
+
+class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault and what came of it; see docs/measuring.md for the definitions. Times in seconds of the run.
+
+    recovered_s: from its end (instant kinds: its start) to service inside the SLO. lost, shed, retried, duplicated,
+    stuck: requests that were under way or came due from its start until service was back.
+    """
+
+    number: int
+    kind: str
+    words: str
+    at_s: float
+    end_s: float | None
+    outcome: FaultOutcome
+    undone: bool = True
+    why: str = ""
+    detected_s: float | None = None  # from its start to the first sign of it
+    recovered_s: float | None = None
+    requests: int = 0
+    lost: int = 0
+    shed: int = 0
+    retried: int = 0
+    duplicated: int = 0
+    stuck: int = 0
+    budget_spent: float | None = None  # share of the run's error budget
+    before: PhaseShare | None = None
+    during: PhaseShare | None = None
+    after: PhaseShare | None = None
+    facts: dict[str, float | str] = {}
+
+
 class CapacityProbe(msgspec.Struct, frozen=True, kw_only=True):
     """One point of the saturation curve; its warm-up counts in nothing. Rates per second.
 
@@ -174,6 +224,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     capacity: Capacity | None = None  # of a run that searched for it
 
     window: Window = Window(start_s=0.0, end_s=0.0, rule="none")
+    faults: tuple[FaultResult, ...] = ()
+    fingerprints: dict[str, int] = {}  # model and fingerprint as answers name them -> answers
 
 
 class ResultDocument(msgspec.Struct, frozen=True, kw_only=True):

@@ -127,7 +127,7 @@ def _stretched(faults: tuple[FaultSpec, ...], before: Arrivals, now: Arrivals) -
     """The faults at the same shares of the run; where its length stays, they stay to the bit."""
     if now.duration_s == before.duration_s:
         return faults
-    return tuple(FaultSpec(f.kind, f.at_s * (now.duration_s / before.duration_s), f.params) for f in faults)
+    return tuple(dataclasses.replace(f, at_s=f.at_s * (now.duration_s / before.duration_s)) for f in faults)
 
 
 def _outside(duration_s: float, warmup_s: float, faults: tuple[FaultSpec, ...], option: str) -> list[Mistake]:

@@ -72,10 +72,13 @@ class InstrumentSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault that is on now."""
+    """A fault that is on now. until_s: when it ends at the latest; None: as soon as it has struck."""
 
     kind: str
     since_s: float
+    number: int = 0
+    until_s: float | None = None
+    words: str = ""  # its parameters
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,10 +114,22 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     stage: str = ""  # what part of a run of several goes on
 
 
+class FaultMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which fault an event speaks of; `number` counts the faults of a run from 1, in the order of their starts."""
+
+    number: int
+    kind: str
+    words: str = ""  # its parameters, as people read them
+    instant: bool = False
+    undone: bool = True  # of "fault.end"
+    facts: dict[str, float | str] = {}  # of "fault.end": what it did
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened: fault, engine state, operator, phase. `t_s` as in Tick."""
 
     t_s: float
-    kind: str  # "fault.start", "fault.end", "engine.ready", "engine.died", "operator.stop", "phase.drain", ...
+    kind: str  # "fault.start", "fault.end", "fault.skipped", "engine.ready", "engine.died", "operator.stop", ...
     text: str
     recovery_s: float | None = None
+    fault: FaultMark | None = None

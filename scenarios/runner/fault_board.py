@@ -39,7 +39,7 @@ class FaultBoard:
         if fault.kind != ENGINE_KILL or not self._target.owned:
             self._emit("fault.refused", f"{fault.kind}: only the embedded engine can be killed", None)
             return
-        part = dict(fault.params).get("part", "all")
+        part = str(dict(fault.params).get("part", "all"))
         if not self._target.runs(part):  # the wait for its death would be in vain
             self._emit("fault.refused", f"{fault.kind}: nothing of the engine is running just now", None)
             return

@@ -21,5 +21,5 @@ def read_faults(top: Table, arrivals: Arrivals | None) -> tuple[FaultSpec, ...]:
         table.refuse_unknown(("kind", "at", *known), {})
         params = {name: table.word(name, values, name) or values[0] for name, values in known.items()}
         if at_s is not None:
-            faults.append(FaultSpec(kind, at_s, tuple(params.items())))
+            faults.append(FaultSpec(kind, at_s, params=tuple(params.items())))
     return tuple(faults)
