@@ -1,0 +1,43 @@
+"""Answers that a request gets instead of the target's: http.error, http.too_many, http.error_in_200."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from scenarios.faults.proxy.transform import Piece
+
+_REASONS = {
+    200: "OK",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+class Refusal:
+    """Every request gets this status with an error object as body; nothing reaches the target."""
+
+    def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
+        kind = "rate_limit_error" if status == 429 else "server_error"
+        said = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+        self._body = msgspec.json.encode(said)
+        lines = [f"HTTP/1.1 {status} {_REASONS[status]}", "Content-Type: application/json"]
+        if retry_after_s is not None:
+            lines.append(f"Retry-After: {math.ceil(retry_after_s)}")  # whole seconds: RFC 9110, section 10.2.3
+        lines.append(f"Content-Length: {len(self._body)}")
+        self._head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+    def instead(self, request_head: bytes) -> list[Piece] | None:
+        """The whole answer; to HEAD, its head."""
+        return [Piece(0.0, self._head if request_head.startswith(b"HEAD ") else self._head + self._body)]
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """Of an answer that had begun before, as it is."""
+        return [Piece(0.0, data)]
+
+    def end(self) -> list[Piece]:
+        return []
