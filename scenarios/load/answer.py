@@ -23,6 +23,8 @@ from scenarios.load.chunk import (
     decode_any,
     decode_chunk,
     error_text,
+    fingerprint,
+    first_fingerprint,
     plain_chunks,
 )
 from scenarios.load.exchange import Ending, Exchange, Job
@@ -31,6 +33,8 @@ from scenarios.observation import Observation, Outcome
 
 _ERROR_LIMIT = 500
 _FINISH_LIMIT = 100
+_FINGERPRINT_LIMIT = 200
+_NAMED_WITHIN = 4  # events, before an answer counts as one that does not name its model
 _LEAST_SECRET = 8  # characters: anything shorter is no secret, and may be part of any answer
 _SLICE = 32  # events decoded between two looks at the clock
 
@@ -49,7 +53,8 @@ class Reading:
     """
 
     __slots__ = (
-        "_answer_ns", "_breach", "_error", "_event_ns", "_exchange", "_finish", "_first_ns", "_next", "_secrets",
+        "_answer_ns", "_breach", "_error", "_event_ns", "_exchange", "_fingerprint", "_finish", "_first_ns",
+        "_next", "_secrets",
         "_t0_ns", "_texts", "_usage", "_worker",
     )  # fmt: skip
 
@@ -65,6 +70,7 @@ class Reading:
         self._answer_ns: int | None = None
         self._usage = Usage()
         self._finish = ""
+        self._fingerprint = ""
         self._error = ""  # what an error event or error body said
         self._breach = ""  # what is wrong with the answer's form
 
@@ -76,6 +82,8 @@ class Reading:
         splitter = self._exchange.splitter
         if splitter is not None:
             deadline_ns = time.monotonic_ns() + budget_ns
+            if not self._next:
+                self._fingerprint = first_fingerprint(splitter.events[:_NAMED_WITHIN])
             done = len(splitter.events) - splitter.done  # [DONE] goes alone: no JSON, it would spoil its slice
             while self._next < len(splitter.events) and not self._breach:
                 end = min(self._next + _SLICE, done) if self._next < done else done + 1
@@ -97,6 +105,7 @@ class Reading:
             status=exchange.status,
             error=self._redacted(reason)[:_ERROR_LIMIT],
             worker=self._worker,
+            begun=int(exchange.status is not None),
         )
 
     def _take_events(self, times_ns: list[int], events: list[bytes]) -> None:
@@ -179,6 +188,7 @@ class Reading:
         elif job.contract and job.stream:
             self._breach = "a JSON body where a stream was asked for"
         else:
+            self._fingerprint = fingerprint(body) if job.contract else ""
             self._take_chunk(chunk, exchange.end_ns)
 
     def _observation(self) -> Observation:
@@ -208,6 +218,8 @@ class Reading:
             error=self._redacted(error)[:_ERROR_LIMIT],
             retry_after_s=retry_after_s(exchange.retry_after, exchange.date),
             worker=self._worker,
+            begun=int(exchange.status is not None),
+            fingerprint=self._redacted(self._fingerprint)[:_FINGERPRINT_LIMIT],
         )
 
     def _redacted(self, text: str) -> str:

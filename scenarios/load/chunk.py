@@ -49,8 +49,14 @@ class Chunk(msgspec.Struct, gc=False):
     error: Any = None
 
 
+class _Maker(msgspec.Struct, gc=False):
+    model: str | None = None
+    system_fingerprint: str | None = None
+
+
 decode_chunk = msgspec.json.Decoder(Chunk).decode
 _decode_lines = msgspec.json.Decoder(Chunk).decode_lines
+_decode_maker = msgspec.json.Decoder(_Maker).decode
 decode_any = msgspec.json.Decoder().decode
 UNREADABLE = (UnicodeError, msgspec.DecodeError, RecursionError)  # the last: JSON nested without end
 
@@ -67,6 +73,30 @@ def plain_chunks(events: list[bytes]) -> list[Chunk] | None:
     if len(chunks) != len(events) or any(chunk.error is not None for chunk in chunks):
         return None
     return chunks
+
+
+def fingerprint(body: str | bytes) -> str:
+    """Model and system_fingerprint as an event's data or a body names them, a space between; empty where none is named.
+
+    A decoding of its own, once or twice for an answer: as fields of every Chunk they would cost each event.
+    """
+    try:
+        maker = _decode_maker(body)
+    except UNREADABLE:
+        return ""
+    return " ".join(filter(None, (maker.model, maker.system_fingerprint)))
+
+
+def first_fingerprint(events: list[bytes]) -> str:
+    """The fingerprint of the first of these events that has one."""
+    for raw in events:
+        try:
+            data = event_fields(raw)[1]
+        except UnicodeError:
+            return ""
+        if data and (named := fingerprint(data)):
+            return named
+    return ""
 
 
 def says_text(raw: bytes) -> bool:

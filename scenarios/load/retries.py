@@ -61,7 +61,10 @@ class Retries:
         return self._last.pop(index)
 
     def _joined(self, observation: Observation) -> Observation:
-        """The tries as one: due and first written when the first was, all else of the last; one unwritten is no try."""
+        """The tries as one: due and first written when the first was; one unwritten is no try.
+
+        How often the target began to answer is counted, all else is of the last.
+        """
         before = self._last.get(observation.index)
         if before is None:
             return observation
@@ -72,4 +75,5 @@ class Retries:
             due_ns=before.due_ns,
             sent_ns=observation.sent_ns if before.sent_ns is None else before.sent_ns,
             attempts=before.attempts + 1,
+            begun=before.begun + observation.begun,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import time
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,3 +201,53 @@ def test_retry_after_without_a_good_date_header_counts_from_now(date: str | None
     found = retry_after_s(when, date)
     assert found is not None
     assert 55 < found <= 60
+
+
+MAKER = b'data: {"model":"m-1","system_fingerprint":"fp_2","choices":[]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ((MAKER, DONE), "m-1 fp_2"),
+        ((b": ping\n\n", b'data: {"model":"","choices":[]}\n\n', MAKER, DONE), "m-1 fp_2"),
+        ((b'data: {"model":"m-1","system_fingerprint":null,"choices":[]}\n\n', MAKER, DONE), "m-1"),
+        ((MAKER.replace(b"m-1", b"a"), MAKER, DONE), "a fp_2"),
+        ((b'data: {"model":7,"choices":[]}\n\n', DONE), ""),
+        ((b'data: {"model":\n\n', DONE), ""),
+        ((b"data: \xff\n\n", DONE), ""),
+        ((delta('{"content":"A"}'), DONE), ""),
+        ((DONE,), ""),
+        ((), ""),
+    ],
+)
+def test_the_fingerprint_is_what_the_first_event_that_names_a_model_says(
+    events: tuple[bytes, ...], expected: str
+) -> None:
+    one = streamed(*events)
+    assert (one.fingerprint, one.begun) == (expected, 1)
+
+
+def test_a_fingerprint_hides_secrets_and_keeps_to_its_bound() -> None:
+    one = streamed(MAKER.replace(b"m-1", b"sk-12345678" + b"m" * 500), DONE, secrets=("sk-12345678",))
+    assert one.fingerprint.startswith("[api key]mmm")
+    assert len(one.fingerprint) == 200
+
+
+def test_a_body_has_a_fingerprint_too_and_an_answer_without_a_status_was_not_begun() -> None:
+    exchange = Exchange(JOB, 1_000)
+    exchange.job = msgspec.structs.replace(JOB, stream=False)
+    exchange.take_header(b"content-type", b"application/json")
+    assert exchange.take_head(200) == ""
+    assert exchange.take_body(b'{"model":"m-1","choices":[]}', 10_000) == ""
+    exchange.end(Ending.COMPLETE, 20_000)
+    one = Reading(exchange, 0, 3).step(1 << 62)
+    assert one is not None
+    assert (one.outcome, one.fingerprint, one.begun) == (Outcome.OK, "m-1", 1)
+    assert Reading(exchange, 0, 3).failed("x").begun == 1
+    silent = Exchange(JOB, 1_000)
+    silent.sent_ns = 2_000
+    silent.end(Ending.TIMEOUT, 20_000)
+    said = Reading(silent, 0, 3).step(1 << 62)
+    assert said is not None
+    assert (said.begun, said.fingerprint) == (0, "")

@@ -47,6 +47,15 @@ def test_several_tries_are_one_observation_begun_by_the_first_and_ended_by_the_l
     assert 3 not in retries
 
 
+def test_tries_that_the_target_began_to_answer_are_counted() -> None:
+    retries, retry = Retries(), Retry(attempts=4)
+    for outcome, begun in ((Outcome.SHED, 1), (Outcome.REFUSED, 0), (Outcome.TRUNCATED, 1)):
+        assert retries.again_ns(retry, seen(outcome, 10, 20, begun=begun)) is not None
+    assert retries.again_ns(retry, seen(Outcome.OK, 30, 40, begun=1, fingerprint="m")) is None
+    one = retries.settle(3)
+    assert (one.attempts, one.begun, one.fingerprint) == (4, 3, "m")
+
+
 def test_a_client_gives_up_where_it_is_asked_to_wait_too_long_if_it_listens_at_all() -> None:
     long = seen(Outcome.SHED, 10, 20, retry_after_s=LONGEST_ASKED_S + 1)
     retries = Retries()
