@@ -31,11 +31,6 @@ def value_in_words(param: Param, value: float | str) -> str:
     return f"{value:.15g}"
 
 
-def length_in_words(fault: FaultSpec) -> str:
-    """`for 5s`, or that it is over at once."""
-    return f"for {fault.for_s:g}s" if fault.for_s else "over at once"
-
-
 def undone_in_words(kind: FaultKind) -> str:
     """Who puts it right, also when the run is killed."""
     if kind.via is Via.PROXY:

@@ -19,8 +19,6 @@ def read_chaos(top: Table) -> Chaos | None:
         if other in top:
             what = f"a chaos search chooses what goes wrong, and there is {written}"
             table.refuse(None, what, f"remove {written} or [chaos]")
-    if "gates" not in top:
-        table.refuse(None, "a chaos search needs a gate that may fail", "add [[gates]]")
     default = Chaos()
     return Chaos(
         table.duration("budget", above=0.0, high=LONGEST_BUDGET_S) or default.budget_s,
