@@ -124,6 +124,16 @@ def memory(model: Path) -> Check:
     return Check("memory", Status.OK, found)
 
 
+def faults(gpus: int) -> Check:
+    """How many kinds of faults can be brought about against the engine in here."""
+    from scenarios.faults.kinds import KINDS
+    from scenarios.faults.possible import Setting, not_possible
+
+    missing = not_possible(Setting(gpus=gpus))
+    found = f"{len(KINDS) - len(missing)} of {len(KINDS)} kinds can be brought about against the engine in here"
+    return Check("faults", Status.OK, found + ("; `seatrial faults` says what the others need" if missing else ""))
+
+
 def port() -> Check:
     """A free port on loopback."""
     try:

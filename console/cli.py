@@ -17,6 +17,8 @@ from console.exits import Exit
 COMMANDS: dict[str, str] = {
     "run": "run one scenario headless; the exit code is the verdict",
     "resume": "finish the plan of a run that was interrupted or died",
+    "faults": "list the kinds of faults, and what each needs",
+    "inject": "bring a fault about in a run that goes on, or end all of them",
     "serve": "only the engine, as an OpenAI-compatible server",
     "scenarios": "list, show or check scenarios",
     "runs": "list the runs made so far, newest first",

@@ -29,12 +29,14 @@ _TAIL = 4000
 def make_launcher(args: argparse.Namespace, directory: Path, target: str | None, model: Path | None) -> Launch:
     """A launcher for runs in `directory` with the trial options in `args`; `target` is confirmed, `model` is a file."""
     forwarded = ["--seed", str(args.seed), "--workers", str(args.workers), "--runs-dir", str(directory), "--plain"]
+    forwarded += ["--inject"]  # whoever watches may want to disturb it
     forwarded += ["--preflight", str(args.preflight)]
     for option, value in (
         ("--target", target),
         ("--model", model),
         ("--rate", args.rate),
         ("--duration", args.duration),
+        ("--blast-radius", args.blast_radius),
         ("--proxy", args.proxy),
         ("--ca-file", args.ca_file),
         *(("--header", line) for line in args.header),

@@ -37,6 +37,17 @@ def preflight(text: str) -> float:
     return value
 
 
+def blast_share(text: str) -> float:
+    """A share of the traffic, more than none: `0.5` or `50%`."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share (write one such as 0.5)") from None
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1")
+    return value
+
+
 def rate(text: str) -> float:
     """Requests per second, more than none."""
     try:
@@ -143,6 +154,12 @@ def add_trial_options(parser: argparse.ArgumentParser, prefix: str = "") -> None
     add("ca-file", type=Path, metavar="FILE", help="PEM certificates to trust beside the system's own")
     add("insecure", action="store_true", help="take any certificate of the target's (tests only)")
     add("redact", action="store_true", help="keep no prompts and no answers in the journal, only lengths and hashes")
+    add(
+        "blast-radius",
+        type=blast_share,
+        metavar="SHARE",
+        help="refuse a scenario with a fault that hits more than this share of the traffic (such as 0.5)",
+    )
     add("i-own-this-target", action="store_true", help="allow faults against a target other than this machine")
     add("yes", action="store_true", help="do not ask before sending load to a target other than this machine")
 

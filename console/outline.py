@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from scenarios.definition import GateSpec, Scenario
+from console.fault_facts import fault_facts, fault_line, safety_facts, safety_lines
+from scenarios.definition import GateSpec, Phase, Scenario
 from scenarios.describe import arrivals_in_words, clients_in_words, part_in_words, peak_rate, tenants_in_words
 from scenarios.metrics import METRICS, MetricKind
 from scenarios.report.layout import cut, field, pad, wrapped
@@ -40,7 +41,10 @@ def outline(scenario: Scenario, seed: int, plan_hash: str, requests: int) -> dic
         "safety_share": workload.safety_share,
         "slo": {"ttft_s": scenario.slo.ttft_s, "tpot_s": scenario.slo.tpot_s, "e2e_s": scenario.slo.e2e_s},
         "search": None if scenario.search is None else dataclasses.asdict(scenario.search),
-        "faults": [{"kind": f.kind, "at_s": f.at_s, **dict(f.params)} for f in scenario.faults],
+        "faults": [fault_facts(fault) for fault in scenario.faults],
+        "matrix": None if scenario.matrix is None else dataclasses.asdict(scenario.matrix),
+        "chaos": None if scenario.chaos is None else dataclasses.asdict(scenario.chaos),
+        **safety_facts(scenario),
         "gates": [_gate(gate) for gate in scenario.gates],
     }
 
@@ -52,6 +56,7 @@ def _gate(gate: GateSpec) -> dict[str, Any]:
         "name": gate.name or gate.metric,
         "metric": gate.metric,
         "bound": " and ".join(f"{sign} {of_metric(gate.metric, value)}" for sign, value in sides if value is not None),
+        "phase": None if gate.phase is Phase.WHOLE else gate.phase.value,
         "confidence": None if metric and metric.kind is MetricKind.VALUE else gate.confidence,
         "means": metric.about if metric else gate.metric,
     }
@@ -93,9 +98,11 @@ def _lines(facts: dict[str, Any], due_s: Sequence[float], width: int) -> Iterato
     slo = [f"{name.removesuffix('_s')} {seconds(value)}" for name, value in facts["slo"].items() if value is not None]
     yield from field("SLO", slo or ["none"], width)
     for fault in facts["faults"]:
-        params = [f"{key} {value}" for key, value in fault.items() if key not in ("kind", "at_s")]
-        kind = f"{one_line(fault['kind'])} at {seconds(fault['at_s'])}"
-        yield from field("Fault", [kind, *map(one_line, params)], width)
+        yield from field("Fault", fault_line(fault), width)
+    if facts["chaos"]:
+        yield from field("Chaos", _chaos(facts["chaos"]), width)
+    if facts["faults"] or facts["abort"]:
+        yield from safety_lines(facts, width)
     if facts["duration_s"] and not facts["search"]:
         yield ""
         yield "Arrivals, requests per second"
@@ -106,6 +113,15 @@ def _lines(facts: dict[str, Any], due_s: Sequence[float], width: int) -> Iterato
         sure = "" if gate["confidence"] is None else f" at {share(gate['confidence'])} confidence"
         yield f"  {pad(one_line(gate['name']), 22)}  {gate['bound']}{sure}"
         yield from wrapped(one_line(gate["means"]), width, " " * 26)
+
+
+def _chaos(chaos: dict[str, Any]) -> list[str]:
+    kinds = f"{len(chaos['kinds'])} kinds of faults" if chaos["kinds"] else "every kind of fault"
+    return [
+        f"{seconds(chaos['budget_s'])} of searching",
+        f"tries of up to {chaos['most_faults']} faults and {chaos['most_requests']} requests",
+        kinds,
+    ]
 
 
 def _search(facts: dict[str, Any]) -> list[str]:

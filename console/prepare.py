@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 def find(args: argparse.Namespace, name: str) -> Scenario:
-    """The scenario called `name` with --rate, --duration and --redact applied."""
+    """The scenario called `name` with --rate, --duration, --blast-radius and --redact applied."""
     from scenarios.definition import REDACTED
-    from scenarios.scenario_file import find_scenario, override
+    from scenarios.scenario_file import find_scenario, override, within
 
     scenario = override(find_scenario(name), rate=args.rate, duration_s=args.duration)
+    scenario = scenario if args.blast_radius is None else within(scenario, args.blast_radius)
     return dataclasses.replace(scenario, keep=REDACTED) if args.redact else scenario
 
 
@@ -71,6 +72,8 @@ def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | Non
         workers=args.workers,
         preflight_s=args.preflight,
         api_key_env=key_env(target),
+        inject=args.inject,
+        own_target=args.i_own_this_target,
     )
 
 

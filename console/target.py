@@ -83,8 +83,8 @@ def confirm(args: argparse.Namespace, target: str, scenario: Scenario | None) ->
 
     if all(read_address(url).is_loopback for url in (target, args.proxy) if url):
         return
-    if scenario is not None and scenario.faults and not args.i_own_this_target:
-        kinds = ", ".join(sorted({fault.kind for fault in scenario.faults}))
+    if scenario is not None and (scenario.faults or scenario.chaos) and not args.i_own_this_target:
+        kinds = ", ".join(sorted({fault.kind for fault in scenario.faults})) or "of a chaos search"
         raise UsageError(
             f"{scenario.name} injects faults ({kinds}) and {target} is not this machine; "
             "add --i-own-this-target if it is yours to disturb"

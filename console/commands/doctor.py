@@ -71,7 +71,9 @@ def _all(args: argparse.Namespace) -> Iterator[Check]:
     yield from checks.llama(build)
     monitor = GpuMonitor()
     try:
-        yield checks.gpu(build, monitor.note, len(monitor.sample()))
+        gpus = len(monitor.sample())
+        yield checks.gpu(build, monitor.note, gpus)
+        yield checks.faults(gpus)
     finally:
         monitor.close()
     yield checks.port()

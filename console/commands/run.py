@@ -29,6 +29,9 @@ examples:
   seatrial run peak-traffic --junit junit.xml --markdown summary.md --plain
   seatrial run peak-traffic --model hf:ORG/REPO:model-q4.gguf
   seatrial run peak-traffic --redact
+  seatrial run rough-seas --dry-run
+  seatrial run rough-seas --blast-radius 0.5
+  seatrial run peak-traffic --inject      and, meanwhile: seatrial inject last network.latency
 
 exit codes: 0 GO, 1 NO-GO, 2 usage, 3 INCONCLUSIVE, 4 INVALID, 5 target, 130 interrupted (the journal is kept,
 `seatrial resume last` goes on).
@@ -43,6 +46,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_trial_options(parser)
     options.add_output_options(parser)
     options.add_runs_dir(parser)
+    group = parser.add_argument_group("faults")
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be sent, which faults would come, and how they are undone; nothing is sent or started",
+    )
+    group.add_argument(
+        "--inject",
+        action="store_true",
+        help="keep the fault proxy in the path, so that `seatrial inject` can bring network faults about",
+    )
     parser.add_argument("--run-id", type=options.run_id, help=argparse.SUPPRESS)
 
 
@@ -50,6 +64,10 @@ def handle(args: argparse.Namespace) -> int:
     from console.output import check_outputs
     from console.prepare import find, make_options
 
+    if args.dry_run:
+        from console.rehearsal import rehearse
+
+        return rehearse(args)
     check_outputs(junit=args.junit, markdown=args.markdown)
     trial = make_options(args, find(args, args.scenario), args.run_id)
     return run(trial, args)

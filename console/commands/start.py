@@ -75,5 +75,5 @@ def _headless(trial: argparse.Namespace) -> int:
     from console.prepare import find, make_options
 
     terminal.note(f"no terminal for the console, so {trial.start} runs headless, as `seatrial run` does")
-    trial.json, trial.junit, trial.markdown = False, None, None
+    trial.json, trial.junit, trial.markdown, trial.inject = False, None, None, False
     return run.run(make_options(trial, find(trial, trial.start), None), trial)

@@ -25,6 +25,8 @@ class RunOptions:
     workers: int = 1
     preflight_s: float = 5.0  # how long the noise floor is measured before the first request
     api_key_env: str | None = None
+    inject: bool = False  # the fault proxy is in the path also where the scenario has no fault for it
+    own_target: bool = False  # a target other than this machine may be disturbed
 
 
 class Means(msgspec.Struct, frozen=True):

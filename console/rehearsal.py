@@ -1,0 +1,51 @@
+"""`seatrial run SCENARIO --dry-run`: what would be sent, what would be broken, and how it would be put right."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from console import terminal
+from console.errors import UsageError
+from console.exits import Exit
+
+
+def rehearse(args: argparse.Namespace) -> int:
+    """Tell it; nothing is sent, started or written.
+
+    Raises:
+        UsageError, DefinitionErrors: what would keep the run from starting.
+    """
+    from console.fault_facts import rehearsed_facts, rehearsed_lines, safety_lines
+    from console.here import setting
+    from console.outline import outline, outline_text
+    from console.prepare import find
+    from console.target import read_road, read_target
+    from scenarios.faults.schedule import scheduled
+    from scenarios.plan import make_plan
+    from scenarios.report.document import to_json
+    from scenarios.report.layout import cut
+
+    for option, path in (("--junit", args.junit), ("--markdown", args.markdown)):
+        if path is not None:
+            raise UsageError(f"{option} needs a verdict, and --dry-run makes none; leave one of them out")
+    if args.target is not None and args.model is not None:
+        raise UsageError("--model is for the engine in here and --target for one elsewhere; give one of them")
+    scenario = find(args, args.scenario)
+    read_road(args)
+    target = None if args.target is None else read_target(args.target)
+    plan = make_plan(scenario, args.seed)
+    here = setting(target)
+    faults = [rehearsed_facts(one, here) for one in scheduled(scenario.faults, args.seed, scenario.blast)]
+    facts: dict[str, Any] = outline(scenario, args.seed, plan.hash, len(plan))
+    facts |= {"faults": faults, "target": target or "the engine in here", "dry_run": True}
+    if args.json:
+        terminal.emit_json(to_json(facts))
+        return Exit.GO
+    width = terminal.width(sys.stdout)
+    text = outline_text({**facts, "faults": [], "abort": []}, (plan.due_ns / 1e9).tolist(), width)
+    lines = ["", *rehearsed_lines(faults, width), *safety_lines(facts, width)] if faults or scenario.abort else []
+    terminal.emit(text + "".join(f"{cut(line, width)}\n" for line in lines))
+    terminal.note(f"a dry run: nothing was sent to {facts['target']}, nothing was started")
+    return Exit.GO
