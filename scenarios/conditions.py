@@ -17,8 +17,8 @@ from scenarios.tick import Tick
 RECENT_S = 10.0
 """What shares of outcomes are taken over; the percentiles of a tick are over as long."""
 
-_SERVED_OR_NOT = tuple(outcome for outcome in Outcome if outcome not in (Outcome.CANCELLED, Outcome.UNSENT))
-_ERRORS = tuple(outcome for outcome in _SERVED_OR_NOT if outcome not in (Outcome.OK, Outcome.SHED))
+_AWAITED = frozenset(Outcome) - {Outcome.CANCELLED, Outcome.UNSENT}
+_ERRORS = _AWAITED - {Outcome.OK, Outcome.SHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,18 @@ class Figure:
     of: Callable[[Tick, Tick], float | None]
 
 
-def _share(outcomes: tuple[Outcome, ...]) -> Callable[[Tick, Tick], float | None]:
+def _share(wanted: frozenset[Outcome]) -> Callable[[Tick, Tick], float | None]:
     """Of the requests that ended between two ticks, less those that nobody waited for."""
 
     def read(now: Tick, before: Tick) -> float | None:
-        ended = {name: now.outcomes.get(name, 0) - before.outcomes.get(name, 0) for name in _SERVED_OR_NOT}
-        total = sum(ended.values())
-        return sum(ended[name] for name in outcomes) / total if total > 0 else None
+        total = _ended(now, before, _AWAITED)
+        return _ended(now, before, wanted) / total if total > 0 else None
 
     return read
+
+
+def _ended(now: Tick, before: Tick, outcomes: frozenset[Outcome]) -> int:
+    return sum(now.outcomes.get(outcome.value, 0) - before.outcomes.get(outcome.value, 0) for outcome in outcomes)
 
 
 def _figures() -> tuple[Figure, ...]:
@@ -50,9 +53,9 @@ def _figures() -> tuple[Figure, ...]:
         Figure("ttft_s.p99", "s", "99th percentile of TTFT in the last 10 s", lambda now, _: now.ttft.p99),
         Figure("itl_s.p95", "s", "95th percentile of the gaps of streams in the last 10 s", lambda now, _: now.itl.p95),
         Figure("itl_s.p99", "s", "99th percentile of the gaps of streams in the last 10 s", lambda now, _: now.itl.p99),
-        Figure("ok_rate", "share", f"{ended} that ended well", _share((Outcome.OK,))),
+        Figure("ok_rate", "share", f"{ended} that ended well", _share(frozenset({Outcome.OK}))),
         Figure("error_rate", "share", f"{ended} that failed", _share(_ERRORS)),
-        Figure("shed_rate", "share", f"{ended} that were turned away", _share((Outcome.SHED,))),
+        Figure("shed_rate", "share", f"{ended} that were turned away", _share(frozenset({Outcome.SHED}))),
         Figure("in_flight", "count", "requests that are under way", lambda now, _: float(now.in_flight)),
         Figure("host_cpu", "share", "of this machine's cores in use", lambda now, _: now.host_cpu),
         Figure("host_memory", "share", "of this machine's memory in use", lambda now, _: now.host_memory),
