@@ -34,11 +34,11 @@ CONTENT = (
     FaultKind(
         "stream.duplicate", Via.PROXY, "one event of each stream comes twice",
         "Cannot know; whoever compares the text with the usage does.", _NOT_SEEN,
-        (count("at", 2, "which event, from 1"),), _STREAM,
+        (count("event", 2, "which one, from 1"),), _STREAM,
     ),
     FaultKind(
         "stream.reorder", Via.PROXY, "two neighbouring events of each stream change places",
-        "Cannot know; the text is wrong.", _NOT_SEEN, (count("at", 2, "the first of the two, from 1"),), _STREAM,
+        "Cannot know; the text is wrong.", _NOT_SEEN, (count("event", 2, "the first of the two, from 1"),), _STREAM,
     ),
     FaultKind(
         "stream.coalesce", Via.PROXY, "several events of a stream arrive together, in one piece",

@@ -41,7 +41,7 @@ HOST = (
     FaultKind(
         "host.pause", Via.HOLDER, "a share of the target's time is taken away by short stops, as by a busy hypervisor",
         _SLOWER, "Slows down evenly and is not taken for hung.",
-        (Param("share", Unit.SHARE, 0.5, "of the time", 0.05, 0.95), seconds("slice", 0.1, "one stop", 0.01, 1.0)),
+        (Param("stopped", Unit.SHARE, 0.5, "of the time", 0.05, 0.95), seconds("slice", 0.1, "one stop", 0.01, 1.0)),
         (Need.PROCESS,),
     ),
 )  # fmt: skip
