@@ -9,8 +9,9 @@ import stat
 from pathlib import Path
 
 from scenarios import catalogue
-from scenarios.definition import ArrivalKind, Arrivals, FaultSpec, Scenario
+from scenarios.definition import ArrivalKind, Arrivals, FaultSpec, Matrix, Scenario
 from scenarios.errors import DefinitionErrors, Mistake, UnknownScenario
+from scenarios.faults.blast import excess, overrun
 from scenarios.rates import expected_count
 from scenarios.toml.keys import FASTEST, LONGEST_S, MOST_REQUESTS
 from scenarios.toml.top import read_top
@@ -85,10 +86,10 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
     `rate` becomes the steady rate; for ramp, spike and diurnal it becomes the base, and the peak keeps its ratio to it
     (a base of 0 stays, and `rate` becomes the peak). For windows, diurnal rates and a trace it becomes the mean over
     the run, all else in proportion: a trace is played faster or slower, and faults come sooner or later with it.
-    `duration_s` stretches spike, day, windows and the times of faults along; a trace is cut short instead, and faults
-    stay where they are in it. A closed loop has neither. Raises DefinitionErrors for values out of range.
+    `duration_s` stretches spike, day, windows, and the times and lengths of faults along; a trace is cut short instead,
+    and faults stay where they are in it. A closed loop has neither. Raises DefinitionErrors for values out of range.
     """
-    arrivals, faults = scenario.arrivals, scenario.faults
+    arrivals, ratio = scenario.arrivals, 1.0
     mistakes = []
     if rate is not None and not 0.0 < rate <= FASTEST:
         fix = f"it must be more than 0 and at most {FASTEST:g}"
@@ -104,15 +105,17 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
         raise DefinitionErrors(tuple(mistakes))
     if rate is not None:
         arrivals = _at_rate(arrivals, rate)
-        faults = _stretched(faults, scenario.arrivals, arrivals)
+        ratio = arrivals.duration_s / scenario.arrivals.duration_s
     if duration_s is not None:
         longer = _for_duration(arrivals, duration_s)
         if arrivals.recording is None:
-            faults = _stretched(faults, arrivals, longer)
+            ratio *= longer.duration_s / arrivals.duration_s
         arrivals = longer
+    faults, matrix = _stretched(scenario.faults, ratio), _stretched_slots(scenario.matrix, ratio)
     if arrivals.duration_s != scenario.arrivals.duration_s:
         option = "--duration" if duration_s is not None else "--rate"
         mistakes += _outside(arrivals.duration_s, scenario.window.warmup_s, faults, option)
+        mistakes += [Mistake(option, 0, f"then {one.what}", one.fix) for one in excess(faults, scenario.blast)]
     count = expected_count(arrivals)
     if count > MOST_REQUESTS:
         what = f"the plan would hold about {math.ceil(count):,} requests"
@@ -120,14 +123,38 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
         mistakes.append(Mistake("--rate" if rate is not None else "--duration", 0, what, fix))
     if mistakes:
         raise DefinitionErrors(tuple(mistakes))
-    return dataclasses.replace(scenario, arrivals=arrivals, faults=faults)
+    return dataclasses.replace(scenario, arrivals=arrivals, faults=faults, matrix=matrix)
 
 
-def _stretched(faults: tuple[FaultSpec, ...], before: Arrivals, now: Arrivals) -> tuple[FaultSpec, ...]:
+def within(scenario: Scenario, share: float) -> Scenario:
+    """The scenario with a blast radius of at most `share`, for `--blast-radius`.
+
+    Raises DefinitionErrors with every fault that would hit more.
+    """
+    blast = dataclasses.replace(scenario.blast, share=min(scenario.blast.share, share))
+    beyond = [one for one in excess(scenario.faults, blast) if one.key == "share"]
+    if beyond:
+        raise DefinitionErrors(
+            tuple(
+                Mistake("--blast-radius", 0, f"the fault at {one.fault.at_s:g} s, {one.what}", one.fix)
+                for one in beyond
+            )
+        )
+    return dataclasses.replace(scenario, blast=blast)
+
+
+def _stretched(faults: tuple[FaultSpec, ...], ratio: float) -> tuple[FaultSpec, ...]:
     """The faults at the same shares of the run; where its length stays, they stay to the bit."""
-    if now.duration_s == before.duration_s:
-        return faults
-    return tuple(dataclasses.replace(f, at_s=f.at_s * (now.duration_s / before.duration_s)) for f in faults)
+    return tuple(
+        dataclasses.replace(f, at_s=f.at_s * ratio, for_s=f.for_s * ratio, by_s=f.by_s * ratio) for f in faults
+    )
+
+
+def _stretched_slots(matrix: Matrix | None, ratio: float) -> Matrix | None:
+    if matrix is None:
+        return None
+    slot_s, lead_s, length_s = (value * ratio for value in (matrix.slot_s, matrix.lead_s, matrix.length_s))
+    return dataclasses.replace(matrix, slot_s=slot_s, lead_s=lead_s, length_s=length_s)
 
 
 def _outside(duration_s: float, warmup_s: float, faults: tuple[FaultSpec, ...], option: str) -> list[Mistake]:
@@ -136,10 +163,8 @@ def _outside(duration_s: float, warmup_s: float, faults: tuple[FaultSpec, ...], 
     if duration_s <= warmup_s:
         what = f"the run is {duration_s:g} s long, no longer than the warm-up ({warmup_s:g} s)"
         mistakes.append(Mistake(option, 0, what, "make it longer, or warmup in [window] shorter"))
-    for fault in faults:
-        if fault.at_s >= duration_s:
-            what = f"the run is {duration_s:g} s long, and the fault {fault.kind} starts at {fault.at_s:g} s"
-            mistakes.append(Mistake(option, 0, what, "make it longer, or start the fault earlier"))
+    found = (overrun(fault, duration_s) for fault in faults)
+    mistakes += [Mistake(option, 0, one.what, one.fix) for one in found if one is not None]
     return mistakes
 
 

@@ -17,7 +17,7 @@ def why_uneven(workload: Workload | None, arrivals: Arrivals | None, any_fault: 
         return "its workload drifts"
     if search:
         return "a [search] changes the rate"
-    return "it has [[faults]]" if any_fault else ""
+    return "it has [[faults]], a [matrix] or [chaos]" if any_fault else ""
 
 
 def why_not_sequential(metric: str) -> str:

@@ -199,6 +199,16 @@ class Table:
             return None
         return value if self._within(key, value, low, high, -_INF) is not None else None
 
+    def names(self, key: str) -> tuple[str, ...] | None:
+        """A list of one or more texts."""
+        value = self._take(key, "")
+        if value is None:
+            return None
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            self._wrong_type(key, value, "a list of names", '["..."]')
+            return None
+        return tuple(value)
+
     def numbers(self, key: str, *, low: float, high: float, fewest: int, most: int) -> tuple[float, ...] | None:
         """A list of `fewest` to `most` finite numbers in [low, high]."""
         value = self._take(key, "")
@@ -233,6 +243,19 @@ class Table:
             self.refuse(key, f"{key} is no size: {shown(value)}", 'write a size such as "64MB", or 0 for none')
             return None
         return int(found[1]) * _SIZES[found[2]]
+
+    def amount(self, key: str, *, low: float, high: float) -> float | None:
+        """Bytes in [low, high]: a whole number, or text such as "64KB"."""
+        value = self._take(key, "")
+        if value is None:
+            return None
+        if isinstance(value, str) and (found := _SIZE.fullmatch(value)):
+            return self._within(key, int(found[1]) * _SIZES[found[2]], low, high, -_INF)
+        if isinstance(value, bool) or not isinstance(value, int):
+            what = f"{key} is no number of bytes: {shown(value)}"
+            self.refuse(key, what, 'write a whole number, or a size such as "64KB"')
+            return None
+        return self._within(key, value, low, high, -_INF)
 
     def duration(
         self, key: str, *, required: str = "", low: float = 0.0, high: float = _INF, above: float = -_INF

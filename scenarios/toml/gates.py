@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from scenarios.definition import Arrivals, GateSpec, Over, Workload
+from scenarios.definition import Arrivals, GateSpec, Over, Phase, Workload
 from scenarios.metrics import METRICS, Metric, MetricKind, missing_needs
 from scenarios.steady import why_not_sequential, why_uneven
-from scenarios.toml.keys import GATE_KEYS, HOMES
+from scenarios.toml.keys import GATE_KEYS, HARMFUL, HOMES
 from scenarios.toml_table import Table
 
 FROM_DUE = frozenset({"ttft_s", "ttfa_s", "e2e_s"})  # what every request that is served has
@@ -13,7 +13,8 @@ SUREST = 0.999999  # the highest confidence that can be asked for
 
 
 def read_gates(top: Table, workload: Workload | None, arrivals: Arrivals | None) -> tuple[GateSpec, ...]:
-    uneven = why_uneven(workload, arrivals, "faults" in top, "search" in top)
+    any_fault = any(key in top for key in HARMFUL)
+    uneven = why_uneven(workload, arrivals, any_fault, "search" in top)
     seen: dict[tuple[str, str], int] = {}
     gates = []
     for table in top.tables("gates"):
@@ -29,17 +30,19 @@ def read_gates(top: Table, workload: Workload | None, arrivals: Arrivals | None)
             table.refuse("min", f"gate has min {low:g} above max {high:g}", "swap them or remove one")
         if metric is None:
             continue
-        for need in missing_needs(metric, workload, arrivals, "faults" in top, "search" in top):
+        for need in missing_needs(metric, workload, arrivals, any_fault, "search" in top):
             table.refuse("metric", f"this scenario cannot measure {metric.name}", f"it needs {need.value}")
         sequential, over = _sequential(table, metric, uneven), _over(table, metric)
+        phase = _phase(table, metric, any_fault)
         what_of = metric.name if over is Over.SERVED else f"{metric.name} of all planned"
+        what_of += "" if phase is Phase.WHOLE else f" {phase} faults"
         for side in ("min", "max"):
             if side in table and (what_of, side) in seen:
                 what = f"duplicate gate: {what_of} has a {side} already (line {seen[what_of, side]})"
                 table.refuse(side, what, "keep one of them")
             elif side in table:
                 seen[what_of, side] = table.line
-        gates.append(GateSpec(metric.name, low, high, confidence or 0.95, name or what_of, sequential, over))
+        gates.append(GateSpec(metric.name, low, high, confidence or 0.95, name or what_of, sequential, over, phase))
     return tuple(gates)
 
 
@@ -60,6 +63,19 @@ def _over(table: Table, metric: Metric) -> Over:
         what = f"{metric.name} is not something that every planned request should have"
         table.refuse("over", what, f"remove over; it is for {', '.join(sorted(FROM_DUE))}")
     return Over(word or Over.SERVED)
+
+
+def _phase(table: Table, metric: Metric, any_fault: bool) -> Phase:
+    word = table.word("phase", tuple(Phase), "phase")
+    if word in (None, Phase.WHOLE):
+        return Phase.WHOLE
+    if not any_fault:
+        what = f"without faults there is nothing {word} them"
+        table.refuse("phase", what, "remove phase, or add [[faults]] or a [matrix]")
+    elif metric.kind not in (MetricKind.PERCENTILE, MetricKind.RATE):
+        what = f"{metric.name} is one number of a whole run"
+        table.refuse("phase", what, "remove phase; it is for percentiles and shares")
+    return Phase(word)
 
 
 def _bound(table: Table, key: str, metric: Metric | None) -> float | None:

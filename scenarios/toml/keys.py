@@ -15,7 +15,9 @@ FASTEST = 100_000.0  # requests per second
 
 TOP_KEYS = (
     "name", "about", "timeout", "workload", "arrivals", "slo", "search", "engine", "faults", "gates", "window", "keep",
+    "abort", "blast_radius", "matrix", "chaos",
 )  # fmt: skip
+HARMFUL = ("faults", "matrix", "chaos")  # tables that make something go wrong on purpose
 # profile -> the keys of its own, beside which it takes none
 PART_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -43,7 +45,7 @@ SLO_KEYS = ("ttft_s", "tpot_s", "e2e_s")
 SEARCH_KEYS = ("share", "confidence", "precision", "probes", "probe", "low", "high")
 ENGINE_KEYS = ("slots", "ctx", "queue_limit", "threads")
 KEEP_KEYS = ("answers", "prompts")
-GATE_KEYS = ("metric", "max", "min", "confidence", "name", "sequential", "over")
+GATE_KEYS = ("metric", "max", "min", "confidence", "name", "sequential", "over", "phase")
 WINDOW_KEYS = ("warmup",)
 # kind -> its keys, each with an example; an empty example: the key may be left out
 ARRIVAL_KEYS: Mapping[ArrivalKind, Mapping[str, str]] = MappingProxyType(
@@ -69,10 +71,12 @@ ARRIVAL_KEYS: Mapping[ArrivalKind, Mapping[str, str]] = MappingProxyType(
 ALL_ARRIVAL_KEYS = ("kind", *dict.fromkeys(key for keys in ARRIVAL_KEYS.values() for key in keys))
 PIECE_KEYS = ("for", "rate", "cv", "gaps")
 THINK_KEYS = ("mean", "cv")
-# kind -> parameter -> allowed values, the first one being the default
-FAULT_KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"engine.kill": MappingProxyType({"part": ("all", "api", "decode")})}
-)
+FAULT_KEYS = ("kind", "at", "random", "for", "until", "share", "hits")  # beside the parameters of the kind
+RANDOM_KEYS = ("times", "from", "to")
+CONDITION_KEYS = ("metric", "above", "below", "for")
+BLAST_KEYS = ("share", "at_once", "length")
+MATRIX_KEYS = ("faults", "slot", "lead", "length")
+CHAOS_KEYS = ("budget", "faults", "most_faults", "most_requests")
 PROFILE_NAMES = (*PROFILES, "dataset", "trace", "synthetic", ODD_PROFILE)
 
 # Where a key that was put under the wrong table belongs.
@@ -86,8 +90,12 @@ HOMES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(SEARCH_KEYS, "[search]"),
         **dict.fromkeys(ENGINE_KEYS, "[engine]"),
         **dict.fromkeys(KEEP_KEYS, "[keep]"),
-        **dict.fromkeys(("metric", "max", "min", "confidence", "sequential", "over"), "[[gates]]"),
+        **dict.fromkeys(("metric", "max", "min", "confidence", "sequential", "over", "phase"), "[[gates]]"),
         **dict.fromkeys(WINDOW_KEYS, "[window]"),
-        **dict.fromkeys(("at", "part"), "[[faults]]"),
+        **dict.fromkeys(("at", "part", "random", "until", "hits"), "[[faults]]"),
+        **dict.fromkeys(("above", "below"), "[[abort]]"),
+        "at_once": "[blast_radius]",
+        **dict.fromkeys(("slot", "lead"), "[matrix]"),
+        **dict.fromkeys(("budget", "most_faults", "most_requests"), "[chaos]"),
     }
 )

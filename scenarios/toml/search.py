@@ -22,8 +22,8 @@ def read_search(top: Table, workload: Workload | None, arrivals: Arrivals | None
         table.refuse(None, f"a search cannot use arrivals of kind {arrivals.kind}", fix)
     if slo == Slo():
         table.refuse(None, "a search needs to know what a good answer is", "add [slo] with ttft_s, tpot_s or e2e_s")
-    if "faults" in top or (workload is not None and workload.drift is not None):
-        table.refuse(None, "a search holds everything but the rate", "remove [[faults]] and drift")
+    if "faults" in top or "matrix" in top or (workload is not None and workload.drift is not None):
+        table.refuse(None, "a search holds everything but the rate", "remove faults, matrix and drift")
     if workload is not None and workload.profiles == {ODD_PROFILE} and not workload.safety_share:
         table.refuse(None, "odd probes have no SLO to search by", "add an ordinary profile to mix, or a safety_share")
     read: dict[str, Any] = {

@@ -6,11 +6,15 @@ import dataclasses
 
 from scenarios.definition import Scenario
 from scenarios.toml.arrivals import read_arrivals
+from scenarios.toml.blast import check_blast, read_blast
+from scenarios.toml.chaos import read_chaos
+from scenarios.toml.conditions import read_abort
 from scenarios.toml.engine import read_engine
 from scenarios.toml.faults import read_faults
 from scenarios.toml.gates import read_gates
 from scenarios.toml.keep import read_keep
 from scenarios.toml.keys import HOMES, TOP_KEYS
+from scenarios.toml.matrix import read_matrix, slots
 from scenarios.toml.search import read_search
 from scenarios.toml.slo import read_slo
 from scenarios.toml.window import read_window
@@ -26,7 +30,12 @@ def read_top(top: Table, text: str) -> Scenario | None:
     timeout_s = top.duration("timeout", above=0.0, high=3600.0)
     arrivals = read_arrivals(top)
     workload = read_workload(top, arrivals)
-    faults = read_faults(top, arrivals)
+    noted = top.noted
+    written, matrix, chaos = read_faults(top, arrivals), read_matrix(top, arrivals), read_chaos(top)
+    abort, blast = read_abort(top), read_blast(top)
+    if top.noted == noted:
+        check_blast(top, written, slots(matrix), blast)
+    faults = (*(fault for _, fault in written), *slots(matrix))
     gates = read_gates(top, workload, arrivals)
     window = read_window(top, workload, arrivals, gates)
     slo, engine = read_slo(top), read_engine(top)
@@ -34,6 +43,7 @@ def read_top(top: Table, text: str) -> Scenario | None:
     if name is None or workload is None or arrivals is None:
         return None
     scenario = Scenario(
-        name, about, workload, arrivals, slo, engine, faults, gates, window, keep=keep, search=search, source=text
-    )
+        name, about, workload, arrivals, slo, engine, faults, gates, window, keep=keep, search=search,
+        abort=abort, blast=blast, matrix=matrix, chaos=chaos, source=text,
+    )  # fmt: skip
     return scenario if timeout_s is None else dataclasses.replace(scenario, timeout_s=timeout_s)

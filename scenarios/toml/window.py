@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scenarios.definition import Arrivals, GateSpec, WarmupRule, WindowSpec, Workload
 from scenarios.steady import why_uneven
-from scenarios.toml.keys import HOMES, WINDOW_KEYS
+from scenarios.toml.keys import HARMFUL, HOMES, WINDOW_KEYS
 from scenarios.toml_table import Table
 
 _WORDS = ("auto", "none")
@@ -14,7 +14,7 @@ def read_window(
     top: Table, workload: Workload | None, arrivals: Arrivals | None, gates: tuple[GateSpec, ...]
 ) -> WindowSpec:
     """What the author says; without a word of theirs "auto" where the end of a warm-up can be found, else "none"."""
-    uneven = why_uneven(workload, arrivals, "faults" in top, "search" in top)
+    uneven = why_uneven(workload, arrivals, any(key in top for key in HARMFUL), "search" in top)
     live = any(gate.sequential for gate in gates)
     table = top.table("window")
     if table is not None:

@@ -118,8 +118,8 @@ def test_every_key_reaches_the_scenario() -> None:
     assert scenario.slo == Slo(0.8, 0.25, 5.0)
     assert scenario.engine == EngineSettings(8, 2048, 0, 2)
     assert scenario.faults == (
-        FaultSpec("engine.kill", 90.0, (("part", "decode"),)),
-        FaultSpec("engine.kill", 100.0, (("part", "all"),)),
+        FaultSpec("engine.kill", 90.0, params=(("part", "decode"),)),
+        FaultSpec("engine.kill", 100.0, params=(("part", "all"),)),
     )
     assert scenario.gates == (
         GateSpec("ttft_s.p95", None, 0.8, 0.9, "first word"),
@@ -251,7 +251,7 @@ def test_a_mistake_is_named_with_its_line_and_its_fix(old: str, new: str, line: 
         ('[[faults]]\nkind = "engine.kil"\nat = 3', 9, "unknown fault kind", 'did you mean "engine.kill"?'),
         ('[[faults]]\nkind = "engine.kill"\nat = "2m"', 10, "after the end of the run (30 s)", "start it earlier"),
         ('[[faults]]\nkind = "engine.kill"\nat = 1\npart = "head"', 11, "unknown part 'head'", "all, api, decode"),
-        ('[[faults]]\nkind = "engine.kill"\nat = 1\nfor = 2', 11, "unknown key 'for' in [[faults]]", "choose one of"),
+        ('[[faults]]\nkind = "engine.kill"\nat = 1\nfor = 2', 11, "is over as soon as it has struck", "remove for"),
         ('[gates]\nmetric = "ok_rate"', 8, "gates must be a list of tables", "[[gates]]"),
         ('[slo]\nttft_s = "1 s"', 9, "wrong unit", 'write "1s"'),
         ('[engine]\nslots = 0', 9, "slots is out of range", "at least 1"),
