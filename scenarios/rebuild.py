@@ -127,7 +127,7 @@ def fired_faults(events: Sequence[Event], heard_s: float) -> tuple[FiredFault, .
             on[mark.number] = len(found)
             found.append(_fault(event, mark))
         elif event.kind == "fault.skipped":
-            found.append(_fault(event, mark, why=event.text or "no reason was given"))
+            found.append(_fault(event, mark, why=event.text.removeprefix(f"{mark.kind}: ") or "no reason was given"))
         elif event.kind == "fault.end" and mark.number in on:
             end(on.pop(mark.number), event.t_s, mark)
     for place in on.values():
