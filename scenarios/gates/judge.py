@@ -136,5 +136,6 @@ def judge_value(gate: GateSpec, samples: Samples) -> GateResult:
         confidence=gate.confidence,
         verdict=verdict,
         n=value.n,
+        evidence=value.evidence,
         reason=value.why,
     )

@@ -64,7 +64,7 @@ def _so_far(
         verdict = standing or GateVerdict.INCONCLUSIVE
     note = ""
     if gate.phase is not Phase.WHOLE:  # what was counted is of the whole run
-        measured, verdict, note = None, GateVerdict.INCONCLUSIVE, "judged at the end"
+        measured, verdict, note = None, GateVerdict.INCONCLUSIVE, "at the end"
     return GateSample(
         name=gate_name(gate),
         metric=gate.metric,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,18 +12,25 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios.definition import GateSpec, Over, Phase
+from scenarios.gates.evidence import EVIDENCE
 from scenarios.gates.instrument import InstrumentError
 from scenarios.metrics import METRICS
 from scenarios.observation import Outcome
 from scenarios.result import FaultOutcome, FaultResult, Recovery
 from scenarios.summary.columns import Columns, Floats
 from scenarios.summary.context import SummaryContext
-from scenarios.summary.faults import fault_results, is_duplicated, is_lost, is_stuck, retries
+from scenarios.summary.faults import extra_tries, fault_results, is_duplicated, is_lost, is_stuck
 from scenarios.summary.phases import phase_rows
 from scenarios.summary.rates import Share, Shift, share
 from scenarios.summary.shadows import Shadow, aftermath_of
 from scenarios.summary.window import Measured, cut, or_never
 
+_COUNTED: Mapping[str, Callable[[Columns], npt.NDArray[Any]]] = {
+    "lost": is_lost,
+    "stuck": is_stuck,
+    "retried": extra_tries,
+    "duplicated": is_duplicated,
+}
 DEPENDS_ON_TIMES = frozenset({"goodput"})  # of the shares
 
 
@@ -35,6 +43,7 @@ class Value:
     n: int = 0
     why: str = ""  # why there is none
     interval: tuple[float | None, float | None] | None = None  # where it was estimated; None: known as it is
+    evidence: tuple[int, ...] = ()  # indexes of requests that it counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +149,11 @@ class Samples:
         n = int((~columns.odd).sum())
         if not n:
             return Value(why="no request counts for it")
-        match metric:
-            case "lost":
-                count = int(is_lost(columns).sum())
-            case "retried":
-                count = retries(columns)
-            case "duplicated":
-                count = int(is_duplicated(columns).sum())
-            case _:
-                count = int(is_stuck(columns).sum())
-                if self.phase in (Phase.WHOLE, Phase.AFTER):
-                    count += sum(one.outcome is FaultOutcome.STUCK for one in self.faults)
-        return Value(float(count), n=n)
+        each = _COUNTED[metric](columns)
+        count = int(each.sum())
+        if metric == "stuck" and self.phase in (Phase.WHOLE, Phase.AFTER):
+            count += sum(one.outcome is FaultOutcome.STUCK for one in self.faults)
+        return Value(float(count), n=n, evidence=tuple(columns.index[np.flatnonzero(each)[:EVIDENCE]].tolist()))
 
     def _budget(self) -> Value:
         if self.context.objective is None:

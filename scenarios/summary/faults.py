@@ -14,7 +14,7 @@ from scenarios.observation import Outcome
 from scenarios.recovery import SHARE, WINDOW_REQUESTS
 from scenarios.result import FaultOutcome, FaultResult, PhaseShare
 from scenarios.stats.order import quantile
-from scenarios.summary.columns import Columns, Floats, Mask
+from scenarios.summary.columns import Columns, Floats, Ints, Mask
 from scenarios.summary.context import FiredFault, SummaryContext
 from scenarios.summary.shadows import Aftermath, Shadow, Watched, owners
 
@@ -39,9 +39,9 @@ def is_stuck(columns: Columns) -> Mask:
     return np.asarray(columns.is_outcome(Outcome.TIMEOUT) & (columns.begun == 0) & ~columns.answered & ~columns.odd)
 
 
-def retries(columns: Columns) -> int:
-    """Tries beyond the first."""
-    return int((columns.attempts[~columns.odd].astype(np.int64) - 1).sum())
+def extra_tries(columns: Columns) -> Ints:
+    """Tries of each request beyond its first."""
+    return np.where(columns.odd, 0, columns.attempts.astype(np.int64) - 1)
 
 
 def is_duplicated(columns: Columns) -> Mask:
@@ -61,7 +61,7 @@ def fault_results(columns: Columns, context: SummaryContext, aftermath: Aftermat
     counts = {
         "lost": is_lost(columns)[requests.row],
         "shed": columns.is_outcome(Outcome.SHED)[requests.row],
-        "retried": columns.attempts[requests.row].astype(np.int64) - 1,
+        "retried": extra_tries(columns)[requests.row],
         "duplicated": is_duplicated(columns)[requests.row],
         "stuck": is_stuck(columns)[requests.row],
     }

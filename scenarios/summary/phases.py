@@ -28,6 +28,6 @@ def phase_rows(columns: Columns, shadows: Sequence[Shadow], phase: Phase) -> Mas
     if phase is Phase.DURING:
         ends = [shadow.until_s if shadow.fault.instant else shadow.fault.end_s for shadow in shadows]
         begun = np.searchsorted(starts, due_s, side="right")
-        return np.asarray((begun > 0) & (due_s <= np.maximum.accumulate(ends)[begun - 1]))
+        return np.asarray((begun > 0) & (due_s < np.maximum.accumulate(ends)[begun - 1]))
     over = (shadow.from_s if shadow.back_s is None else max(shadow.until_s, shadow.fault.end_s) for shadow in shadows)
-    return np.asarray(due_s > max(over))
+    return np.asarray(due_s >= max(over))

@@ -153,6 +153,6 @@ def owners(requests: Watched, shadows: Sequence[Shadow]) -> npt.NDArray[np.int32
     settled_s = requests.settled_s
     for place, shadow in enumerate(shadows):
         at_s = shadow.fault.at_s
-        near = requests.due_in(at_s - longest_s, np.nextafter(shadow.until_s, math.inf))
+        near = requests.due_in(at_s - longest_s, shadow.until_s)
         owner[near][settled_s[near] >= at_s] = place
     return owner
