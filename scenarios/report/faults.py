@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from scenarios.report.layout import Paint, field, pad, wrapped
 from scenarios.report.words import NOTHING, keyed, one_line, seconds, share
@@ -11,7 +11,7 @@ from scenarios.result import FaultOutcome, FaultResult
 
 GLYPH = {
     FaultOutcome.HELD: "✓",
-    FaultOutcome.DEGRADED: "~",
+    FaultOutcome.DEGRADED: "≈",
     FaultOutcome.RECOVERED: "↻",
     FaultOutcome.LOST: "✗",
     FaultOutcome.STUCK: "■",
@@ -28,8 +28,8 @@ ROLE = {
     FaultOutcome.UNKNOWN: "warn",
 }
 HEADS = ("outcome", "fault", "parameters", "out of the SLO for", "lost", "shed", "retried", "recovery")
-_WIDTHS: tuple[int, ...] = (22, 22, 8, 5, 5, 7)  # outcome, fault, out, lost, shed, retried
-_NARROW = 4  # of these, on less than 78 columns
+_WIDTHS = (22, 22, 8, 5, 5, 7)  # outcome, fault, outside, lost, shed, retried
+_NARROW = (0, 1, 3)  # those on less than 78 columns
 _WHOLE = 78
 
 
@@ -57,12 +57,12 @@ def rows(faults: Sequence[FaultResult]) -> list[tuple[str, ...]]:
 def lines(faults: Sequence[FaultResult], width: int, paint: Paint) -> Iterator[str]:
     """The section of the text report: the totals, then two lines for each fault."""
     yield from field("Faults", totals(faults), width)
-    shown = slice(0, len(_WIDTHS) if width >= _WHOLE else _NARROW)
+    shown = range(len(_WIDTHS)) if width >= _WHOLE else _NARROW
     yield _line(("", "", "outside", "lost", "shed", "retried"), shown, paint)
     for one in faults:
         word = outcome(one)
         if one.outcome is FaultOutcome.SKIPPED:
-            yield _line((word, one_line(one.kind, 40)), slice(0, 2), paint, ROLE[one.outcome])
+            yield _line((word, one_line(one.kind, 40)), (0, 1), paint, ROLE[one.outcome])
             yield from wrapped(one_line(one.why), width, "    ")
             continue
         cells = (word, one_line(one.kind, 40), *_numbers(one))
@@ -70,9 +70,8 @@ def lines(faults: Sequence[FaultResult], width: int, paint: Paint) -> Iterator[s
         yield from (paint("dim", line) for line in wrapped(", ".join(_more(one)), width, "    "))
 
 
-def _line(cells: Sequence[str], shown: slice, paint: Paint, role: str = "dim") -> str:
-    sized = zip(cells, _WIDTHS[shown], strict=False)  # a narrow screen has fewer columns, a skipped fault fewer cells
-    first, *others = [pad(cell, size, right=at > 1) for at, (cell, size) in enumerate(sized)]
+def _line(cells: Sequence[str], shown: Iterable[int], paint: Paint, role: str = "dim") -> str:
+    first, *others = [pad(cells[at], _WIDTHS[at], right=at > 1) for at in shown]
     return "  ".join([paint(role, first), *others]).rstrip()
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from test_report_samples import make_tick
 
-from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Scenario, Workload
+from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Keep, Phase, Scenario, Workload
 from scenarios.errors import JournalError
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.observation import Observation, Outcome
 from scenarios.rebuild import INSTRUMENT, SCENARIO, fired_faults, rebuild
 from scenarios.request import PlannedRequest
-from scenarios.result import GateVerdict, ResultDocument, RunInfo, Verdict
+from scenarios.result import FaultOutcome, GateVerdict, ResultDocument, RunInfo, Verdict
 from scenarios.summary import FiredFault
 from scenarios.tick import Event, FaultMark
 
@@ -150,6 +151,52 @@ def test_a_fault_ends_where_its_own_end_is_told_and_else_when_the_runner_was_las
         FiredFault(2, "engine.stop", 2.0, 40.0),
         FiredFault(3, "engine.stop", 2.1, 2.1, why="it needs an NVIDIA GPU"),
     )
+
+
+def test_a_fault_that_a_run_died_with_lasted_until_its_runner_was_last_heard_of(tmp_path: Path) -> None:
+    path = journal(tmp_path / "j", planned=60, observed=50, state="running", events=(fault("fault.start", 20.0, 1),))
+    writer = JournalWriter.reopen(path, Keep())
+    for t_s in (30.0, 45.0):
+        writer.add_tick(make_tick(t_s))
+    writer.close()
+    (one,) = rebuilt(path).summary.faults
+    assert (one.kind, one.at_s, one.end_s, one.outcome) == ("engine.stop", 20.0, 45.0, FaultOutcome.HELD)
+
+
+def test_what_comes_after_the_word_that_the_run_is_judged_ends_no_fault(tmp_path: Path) -> None:
+    events = (fault("fault.start", 20.0, 1), Event(t_s=61.0, kind="phase.judge", text=""))
+    path = journal(tmp_path / "j", planned=60, observed=60, state="done", events=events)
+    writer = JournalWriter.reopen(path, Keep())
+    for t_s in (60.5, 70.0):
+        writer.add_tick(make_tick(t_s))
+    writer.close()
+    (one,) = rebuilt(path).summary.faults
+    assert one.end_s == 60.5
+
+
+def test_faults_of_the_journal_reach_summary_and_gates(tmp_path: Path) -> None:
+    events = (
+        fault("fault.start", 20.0, 1, words="part all"),
+        Event(t_s=22.0, kind="engine.hung", text=""),
+        fault("fault.end", 25.0, 1, facts={"stopped": 1.0}),
+        fault("fault.skipped", 30.0, 2, "engine.stop: it needs the target's process"),
+    )
+    gates = (
+        GateSpec("goodput", minimum=0.5),
+        GateSpec("goodput", minimum=0.5, phase=Phase.AFTER),
+        GateSpec("goodput", minimum=0.99, phase=Phase.DURING),
+        GateSpec("lost", maximum=0),
+        GateSpec("detect_s.max", maximum=5),
+        GateSpec("recovery_s.p95", maximum=5),
+    )
+    document = rebuilt(journal(tmp_path / "j", planned=60, observed=60, state="done", events=events, gates=gates))
+    one, skipped = document.summary.faults
+    assert (one.outcome, one.detected_s, one.words, one.facts) == (FaultOutcome.HELD, 2.0, "part all", {"stopped": 1.0})
+    assert one.budget_spent == 0.0
+    assert (skipped.outcome, skipped.why) == (FaultOutcome.SKIPPED, "it needs the target's process")
+    assert [gate.verdict.value for gate in document.gates] == ["pass", "pass", "inconclusive", "pass", "pass", "pass"]
+    assert [gate.n for gate in document.gates[:3]] == [60, 35, 5]
+    assert document.summary.recovery[0].recovered_s == 0.0
 
 
 def test_a_fault_that_a_run_died_with_is_over_when_the_run_is_resumed() -> None:
