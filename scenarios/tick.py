@@ -58,6 +58,7 @@ class GateSample(msgspec.Struct, frozen=True, kw_only=True):
     bound: str  # "<= 0.8"
     measured: float | None
     state: str
+    note: str = ""  # what stands in place of a number: "at the end"
 
 
 class InstrumentSample(msgspec.Struct, frozen=True, kw_only=True):

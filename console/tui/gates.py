@@ -28,6 +28,7 @@ class Row:
     measured: float | None
     bound: str
     state: str
+    note: str = ""
 
 
 def rows_of(snapshot: Snapshot) -> list[Row]:
@@ -35,7 +36,7 @@ def rows_of(snapshot: Snapshot) -> list[Row]:
     if snapshot.document is not None:
         return [Row(g.name or g.metric, g.measured, g.bound, g.verdict.value) for g in snapshot.document.gates]
     gates = snapshot.tick.gates if snapshot.tick else ()
-    return [Row(g.name or g.metric, g.measured, g.bound, g.state) for g in gates]
+    return [Row(g.name or g.metric, g.measured, g.bound, g.state, g.note) for g in gates]
 
 
 def height(snapshot: Snapshot, cells: int) -> int:
@@ -81,6 +82,6 @@ def _gate(gate: Row, state_cells: int, name_cells: int, bound_cells: int) -> Lin
     return (
         Span(pad(word, state_cells), role),
         Span(pad(gate.name, name_cells)),
-        Span(f"{number(gate.measured):>10} ", Role.STRONG),
+        Span(f"{gate.note or number(gate.measured):>10} ", Role.STRONG),
         Span(pad(f"  {gate.bound}", bound_cells), Role.DIM),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 
-from scenarios.report import words
+from scenarios.report import faults, words
+from scenarios.report.layout import as_it_is
 from scenarios.report.material import Material
 from scenarios.report.words import LONGEST_WHY, one_line
 from scenarios.result import GateResult, GateVerdict, Verdict
@@ -13,12 +14,13 @@ from scenarios.result import GateResult, GateVerdict, Verdict
 # What XML 1.0 allows (https://www.w3.org/TR/xml/#charsets); anything else makes a file that no parser reads.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+_COLUMNS = 100
 _TAG = {GateVerdict.FAIL: "failure", GateVerdict.INVALID: "error", GateVerdict.INCONCLUSIVE: "skipped"}
 _VERDICT_TAG = {Verdict.NO_GO: "failure", Verdict.INVALID: "error", Verdict.INCONCLUSIVE: "skipped"}
 
 
 def render_junit(material: Material) -> str:
-    """One `testsuite`: fail is a failure, invalid an error, inconclusive is skipped.
+    """One `testsuite`: fail is a failure, invalid an error, inconclusive is skipped; faults are told in its output.
 
     A verdict that is not GO although every gate passed (an interrupted run, an invalid instrument) and a run whose
     target failed get a case of their own, so that a CI system never shows green for them. The suite's time is from the
@@ -48,6 +50,9 @@ def render_junit(material: Material) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname=_safe(run.scenario), name="verdict")
         tag = "error" if failed else _VERDICT_TAG.get(document.verdict, "skipped")
         ElementTree.SubElement(case, tag, message=_safe(material.incomplete or document.why))
+    if document.summary.faults:
+        told = "\n".join(faults.lines(document.summary.faults, _COLUMNS, as_it_is))
+        ElementTree.SubElement(suite, "system-out").text = _NOT_XML.sub("", told)
     for attribute, path in (("failures", "*/failure"), ("errors", "*/error"), ("skipped", "*/skipped")):
         suite.set(attribute, str(len(suite.findall(path))))
     suite.set("tests", str(len(suite.findall("testcase"))))

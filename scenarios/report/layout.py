@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 LABEL = 12
+
+Paint = Callable[[str, str], str]
+"""(role, text) -> text; roles: good, bad, warn, info, dim, strong."""
+
+
+def as_it_is(_: str, text: str) -> str:
+    """The painter without colour."""
+    return text
 
 
 def field(label: str, parts: Iterable[str], width: int) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from scenarios.report import capacity, words
+from scenarios.report import capacity, faults, words
 from scenarios.report.material import Material
 from scenarios.report.words import one_line, seconds, share
 from scenarios.result import Capacity, GateVerdict
@@ -31,6 +31,11 @@ def _lines(material: Material) -> Iterator[str]:
     yield ""
     if document.summary.capacity is not None:
         yield from _capacity(document.summary.capacity)
+        yield ""
+    if document.summary.faults:
+        yield f"**Faults**: {_joined(faults.totals(document.summary.faults))}."
+        yield ""
+        yield from _table(faults.HEADS, [tuple(map(_safe, row)) for row in faults.rows(document.summary.faults)])
         yield ""
     yield from _folded("Numbers", _numbers(material))
     if material.examples:
@@ -97,6 +102,7 @@ def _numbers(material: Material) -> Iterator[str]:
         ("drift", _joined(words.listed(summary.drift))),
         ("odd input", _joined(words.odd(summary))),
         ("findings", _joined(words.listed({k: v for k, v in summary.findings.items() if v})) or "none"),
+        ("models", _joined(words.models(summary))),
         ("noise floor", _joined(words.noise_floor(summary))),
         ("instrument", _joined(words.instrument(summary))),
     ]

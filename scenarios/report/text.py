@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from scenarios.report import capacity, words
-from scenarios.report.layout import LABEL, cells, cut, field, pad, wrapped
+from scenarios.report import capacity, faults, words
+from scenarios.report.layout import LABEL, Paint, as_it_is, cells, cut, field, pad, wrapped
 from scenarios.report.material import Example, Material
 from scenarios.report.words import one_line, seconds, share
 from scenarios.result import GateResult, GateVerdict, ResultDocument
 
-Paint = Callable[[str, str], str]
-"""(role, text) -> text; roles: good, bad, warn, info, dim, strong."""
-
 _WORD = 14  # "? inconclusive"
-
-
-def as_it_is(_: str, text: str) -> str:
-    """The painter without colour."""
-    return text
 
 
 def render_text(
@@ -43,6 +35,9 @@ def _lines(material: Material, journal: str, more: list[str], width: int, paint:
         yield from capacity.lines(document.summary.capacity, width)
         yield ""
         yield "All probes together, those above the capacity too"
+    if document.summary.faults:
+        yield from faults.lines(document.summary.faults, width, paint)
+        yield ""
     yield from _numbers(document, width)
     yield ""
     yield from _latencies(document, width)
@@ -105,6 +100,7 @@ def _numbers(document: ResultDocument, width: int) -> Iterator[str]:
     yield from field("Odd input", words.odd(summary), width)
     found = [f"{one_line(name, 40)} {count:,}" for name, count in summary.findings.items() if count]
     yield from field("Findings", found or ["none"], width)
+    yield from field("Models", words.models(summary), width)
     yield from field("Noise floor", words.noise_floor(summary), width)
     yield from field("Instrument", words.instrument(summary), width)
 

@@ -19,6 +19,30 @@ GATE_ROLE = {
     GateVerdict.INCONCLUSIVE: "warn",
     GateVerdict.INVALID: "warn",
 }
+_INSTRUMENT = {
+    "send_lag_p50_s": "sent late p50",
+    "send_lag_p99_s": "sent late p99",
+    "send_lag_p999_s": "sent late p99.9",
+    "send_lag_max_s": "sent late at most",
+    "sent_late_share": "requests over 10 ms late",
+    "stamp_lag_p50_s": "stamped late p50",
+    "stamp_lag_p99_s": "stamped late p99",
+    "stamp_lag_p999_s": "stamped late p99.9",
+    "stall_max_s": "longest stall",
+    "stall_max_at_s": "that was at",
+    "stalled_share": "time in stalls over 10 ms",
+    "worker_cpu_share": "worker busy",
+    "run_wait_share": "worker waited for a CPU",
+    "preempted_hz": "taken off its CPU per second",
+    "gc_share": "garbage collector",
+    "gc_max_s": "longest pause of it",
+    "major_faults": "pages fetched from disk",
+    "steal": "stolen by the hypervisor",
+    "asleep_s": "machine suspended",
+    "runner_stall_s": "runner stood still",
+    "worker_deaths": "load workers that died",
+}
+"""What the facts of docs/measuring.md are called on a line, in their order there."""
 NOTHING = "n/a"
 _SELF_EXPLAINING = ("engine", "phase", "search")
 LONGEST_TEXT = 300
@@ -132,12 +156,20 @@ def throughputs(summary: Summary) -> list[str]:
 
 
 def recoveries(summary: Summary) -> list[str]:
-    """One sentence for each disturbance."""
+    """One sentence for each disturbance, save faults, which have a table of their own."""
+    told = {fault.kind for fault in summary.faults}
     return [
         f"{one_line(r.cause, 60)} at {seconds(r.at_s)}: "
         + ("not back inside the SLO in this run" if r.recovered_s is None else f"back after {seconds(r.recovered_s)}")
         for r in summary.recovery
+        if r.cause not in told
     ]
+
+
+def models(summary: Summary) -> list[str]:
+    """Each name of model and fingerprint with its answers, where there is more than one."""
+    names = summary.fingerprints
+    return [f"{one_line(name, 60)} {count:,}" for name, count in names.items()] if len(names) > 1 else []
 
 
 def resumptions(run: RunInfo) -> list[str]:
@@ -179,7 +211,11 @@ def instrument(summary: Summary) -> list[str]:
     """The harness's own error and what caused it; what is nought is not listed."""
     floor = ("noise_floor", "noise_send", "timer", "preflight")
     facts = {key: value for key, value in summary.instrument.items() if not key.startswith(floor)}
-    return listed({key: value for key, value in facts.items() if value != 0})
+    return [
+        f"{_INSTRUMENT.get(key, one_line(key, 60))} {keyed(key, value)}"
+        for key, value in facts.items()
+        if value is not None and value != 0
+    ]
 
 
 def odd(summary: Summary) -> list[str]:

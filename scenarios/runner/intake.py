@@ -12,15 +12,16 @@ from scenarios.observation import Observation, Outcome
 from scenarios.request import PlannedRequest
 from scenarios.runner.clock import NS
 from scenarios.runner.content import judge_content
-from scenarios.runner.live import LiveRun
+from scenarios.runner.live import MOST_MODELS, LiveRun
 
+TARGET_CHANGED = "target.changed"
 _AT_ONCE = 64  # observations between two turns of the loop: 5 ms of work
 
 
 class Intake:
     """Judges each observation against its request, once, before the journal may let go of the answer's text.
 
-    decided: what `early` found, once it has found something. Made inside a running loop.
+    decided: what `early` found, once it has found something. Made inside a running loop. say(kind, text): an event.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Intake:
         live: LiveRun,
         drift: DriftMonitor,
         request: Callable[[int], PlannedRequest],
+        say: Callable[[str, str], None],
         early: EarlyEnd | None = None,
     ) -> None:
         self.decided: asyncio.Future[Early] = asyncio.get_running_loop().create_future()
@@ -37,6 +39,7 @@ class Intake:
         self._live = live
         self._drift = drift
         self._request = request
+        self._say = say
 
     async def take(self, observations: Sequence[Observation]) -> None:
         """Take in a batch, with a turn of the loop now and then: ticks must not wait for it."""
@@ -54,6 +57,8 @@ class Intake:
             judgements.append(judged)
             if findings:
                 self._journal.add_findings(findings)
+            if observation.fingerprint:
+                self._hear_model(observation)
             self._live.fold(request, observation, judged, findings)
             if self._early:
                 self._early.add(request, observation, judged, findings)
@@ -61,3 +66,13 @@ class Intake:
                 self._drift.add(observation.end_ns / NS, request, judged.correct)
         self._journal.add_judged(judgements)
         self._journal.add_observations(observations)
+
+    def _hear_model(self, observation: Observation) -> None:
+        """Tell when an answer names another model or fingerprint than every one before it."""
+        known, name = self._live.models, observation.fingerprint
+        if name in known or len(known) == MOST_MODELS:
+            return
+        if known:
+            text = f'the answer to request {observation.index} names "{name}", those before it "{known[-1]}"'
+            self._say(TARGET_CHANGED, text)
+        known.append(name)

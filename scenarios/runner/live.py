@@ -27,6 +27,7 @@ Ints = npt.NDArray[np.int64]
 NS = 1_000_000_000
 RATE_WINDOW_S = 2.0
 QUANTILE_WINDOW_S = 10
+MOST_MODELS = 20  # names; a target may think of a new one for each answer
 _ACCURACIES = ("accuracy", "accuracy.era_a", "accuracy.era_b")
 _RATES = ("goodput", "ok_rate", "shed_rate", "error_rate", "odd.correct", *_ACCURACIES)
 _NO_ERROR = (Outcome.OK, Outcome.SHED, Outcome.CANCELLED)
@@ -46,6 +47,7 @@ class LiveRun:
         self.tokens = 0
         self.sent = 0
         self.in_flight = 0
+        self.models: list[str] = []  # model and fingerprint as answers name them, in the order of their first
         self.stage = ""  # what part of a run of several goes on
         self._ttft, self._itl = SketchRing(QUANTILE_WINDOW_S), SketchRing(QUANTILE_WINDOW_S)
         self._sketches = {name: LogSketch() for name in LATENCIES}
@@ -94,6 +96,7 @@ class LiveRun:
                 self.outcomes[OUTCOMES[code].value] += count
         self.tokens += int(columns.tokens[over & (columns.tokens > 0)].sum())
         self.sent += int(columns.sent.sum())
+        self.models = list(columns.fingerprints)[MOST_MODELS - 1 :: -1]
         for name, values in columns.latency_s.items():
             self._sketches[name].add_many(values[~np.isnan(values)])
         self._sketches["itl_s"].add_many(columns.gap_s)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Slo
-from scenarios.gates import InstrumentError, bound_text, judge, samples_of, so_far
+from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Phase, Slo
+from scenarios.gates import InstrumentError, Samples, bound_text, judge, samples_of, so_far
 from scenarios.metrics import METRICS
 from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.request import PlannedRequest
-from scenarios.result import GateResult, GateVerdict
+from scenarios.result import GateResult, GateVerdict, Recovery
 from scenarios.stats.sketch import LogSketch
-from scenarios.summary import SummaryContext, columns_of
+from scenarios.summary import FiredFault, SummaryContext, columns_of
 
 PASS, FAIL, OPEN, INVALID = GateVerdict.PASS, GateVerdict.FAIL, GateVerdict.INCONCLUSIVE, GateVerdict.INVALID
 STEADY = Arrivals(kind=ArrivalKind.CONSTANT, duration_s=10, rate=1)
@@ -70,6 +71,7 @@ def error(send_s: float = 0.0, stamp_s: float = 0.0) -> InstrumentError:
     return InstrumentError(send=((0.0, send_s),), stamp=((0.0, stamp_s),))
 
 
+KILLED = (FiredFault(1, "engine.kill", 20.0, 20.0, instant=True),)
 EVEN = np.linspace(0.1, 0.9, 400)  # p95 = 0.86, its 95 % interval about 0.84 to 0.88
 
 
@@ -194,15 +196,105 @@ def test_a_value_is_compared_as_it_is() -> None:
 
 
 def test_a_service_that_never_came_back_fails_a_recovery_gate_that_the_run_outlasted() -> None:
-    faults: Any = (("engine.kill", 20.0),)
     ok, lost = [0.1] * 20, 40
-    late = one(GateSpec(metric="recovery_s.max", maximum=30), ok, failed=lost, faults=faults)
+    late = one(GateSpec(metric="recovery_s.max", maximum=30), ok, failed=lost, faults=KILLED)
     assert (late.verdict, late.measured, late.interval) == (FAIL, None, (39.0, None))
-    early = one(GateSpec(metric="recovery_s.max", maximum=60), ok, failed=lost, faults=faults)
+    early = one(GateSpec(metric="recovery_s.max", maximum=60), ok, failed=lost, faults=KILLED)
     assert early.verdict is OPEN
-    assert "did not come back" in early.reason
-    assert one(GateSpec(metric="recovery_s.max", maximum=5), [0.1] * 60, faults=faults).verdict is PASS
+    assert "not seen to come back" in early.reason
+    assert one(GateSpec(metric="recovery_s.max", maximum=5), [0.1] * 60, faults=KILLED).verdict is PASS
     assert one(GateSpec(metric="recovery_s.max", maximum=5), ok).reason == "no disturbance happened"
+
+
+def test_a_gate_looks_at_the_part_of_a_run_that_it_names() -> None:
+    faults = (FiredFault(1, "network.latency", 100.0, 200.0),)
+    ttft_s = [0.1] * 100 + [0.9] * 110 + [0.2] * 190
+
+    def of(phase: Phase, **bounds: float) -> GateResult:
+        gate = GateSpec(metric="ttft_s.p95", phase=phase, confidence=0.9, **bounds)
+        return one(gate, ttft_s, faults=faults, slo=Slo(ttft_s=0.5))
+
+    before, during, after = of(Phase.BEFORE, maximum=0.3), of(Phase.DURING, maximum=0.3), of(Phase.AFTER, maximum=0.3)
+    assert [(part.verdict, part.n, part.measured) for part in (before, during, after)] == [
+        (PASS, 100, 0.1),
+        (FAIL, 100, 0.9),
+        (PASS, 190, 0.2),
+    ]
+    assert before.name == "ttft_s.p95 before faults"
+    assert (before.phase, during.phase) == (Phase.BEFORE, Phase.DURING)
+    good = GateSpec(metric="goodput", minimum=0.9, phase=Phase.DURING)
+    assert one(good, ttft_s, faults=faults, slo=Slo(ttft_s=0.5)).verdict is FAIL
+    assert one(good, ttft_s, faults=faults, slo=Slo(ttft_s=0.5)).evidence[0] in range(100, 200)
+    lost = GateSpec(metric="lost", maximum=0, phase=Phase.BEFORE)
+    assert one(lost, [0.1] * 120, failed=60, faults=faults).verdict is PASS
+    assert one(lost, [0.1] * 60, failed=60, faults=(FiredFault(1, "x", 70.0, 80.0),)).verdict is FAIL
+
+
+@pytest.mark.parametrize(
+    ("phase", "faults", "why"),
+    [
+        (Phase.BEFORE, (FiredFault(1, "x", 0.0, 5.0),), "before the first fault"),
+        (Phase.DURING, (FiredFault(1, "x", 500.0, 505.0),), "while a fault was on"),
+        (Phase.AFTER, (FiredFault(1, "x", 2.0, 505.0),), "after the last fault"),
+        (Phase.AFTER, (), "no fault was brought about"),
+        (Phase.AFTER, (FiredFault(1, "x", 2.0, 2.0, why="it needs a GPU"),), "no fault was brought about"),
+    ],
+)
+def test_a_part_of_a_run_without_requests_leaves_its_gates_open(
+    phase: Phase, faults: tuple[FiredFault, ...], why: str
+) -> None:
+    for metric in ("ttft_s.p95", "goodput", "lost"):
+        result = one(GateSpec(metric=metric, maximum=0.5, phase=phase), EVEN, faults=faults)
+        assert (result.verdict, result.n) == (OPEN, 0)
+        assert why in result.reason
+
+
+def test_one_number_of_a_whole_run_has_no_parts() -> None:
+    result = one(GateSpec(metric="recovery_s.max", maximum=5, phase=Phase.AFTER), EVEN, faults=KILLED)
+    assert (result.verdict, result.reason) == (OPEN, "it is one number of a whole run: no part of it can be looked at")
+
+
+def test_what_faults_cost_is_compared_as_it_is() -> None:
+    def of(metric: str, maximum: float, failed: int = 10, **rest: Any) -> GateResult:
+        return one(GateSpec(metric=metric, maximum=maximum), [0.1] * 100, failed=failed, **rest)
+
+    for metric in ("lost", "stuck"):
+        assert (of(metric, 9).verdict, of(metric, 9).measured) == (FAIL, 10.0)
+        assert of(metric, 10).verdict is PASS
+        assert of(metric, 9).evidence == (100, 101, 102, 103, 104)
+    assert of("stuck", 0, outcome=Outcome.SHED).verdict is PASS
+    assert of("lost", 0, outcome=Outcome.SHED).verdict is PASS
+    assert of("lost", 9, outcome=Outcome.RESET).measured == 10.0
+    assert of("stuck", 9, outcome=Outcome.RESET).measured == 0.0
+    never_back = of("stuck", 0, failed=40, outcome=Outcome.REFUSED, faults=(FiredFault(1, "x", 100.0, 102.0),))
+    assert never_back.measured == 1.0
+    assert of("retried", 0).verdict is PASS
+    assert of("duplicated", 0).verdict is PASS
+    assert of("fingerprints", 1).reason == "no answer named its model"
+    assert of("detect_s.max", 1).reason == "no fault was noticed"
+    struck = {"faults": (FiredFault(1, "x", 99.5, 99.5, instant=True),), "outcome": Outcome.RESET}
+    assert of("detect_s.max", 0.5, **struck).measured == 0.5
+    assert of("budget_spent", 1, **struck).reason.startswith("there is no error budget")
+    assert of("budget_spent", 1, **struck, objective=0.9).measured == pytest.approx(10 / 11)
+    assert of("budget_spent", 1, objective=0.9).reason == "no fault was brought about"
+
+
+def test_the_p95_of_the_ways_back_leaves_out_one_in_twenty() -> None:
+    def back(*lengths: float | None) -> Samples:
+        found = tuple(
+            Recovery(cause="x", at_s=float(at), recovered_s=one, watched_s=9.0 if one is None else None)
+            for at, one in enumerate(lengths)
+        )
+        return dataclasses.replace(
+            samples_of(columns_of([], []), SummaryContext(slo=Slo(), arrivals=STEADY)), recovery=found
+        )
+
+    twenty = back(*[1.0] * 19, None)
+    assert (twenty.value("recovery_s.p95").measured, twenty.value("recovery_s.max").measured) == (1.0, None)
+    assert twenty.value("recovery_s.max").at_least == 9.0
+    few = back(1.0, 2.0, 3.0)
+    assert (few.value("recovery_s.p95").measured, few.value("recovery_s.max").measured) == (3.0, 3.0)
+    assert back(20.0, None).value("recovery_s.p95").at_least == 20.0
 
 
 def test_drift_gates_read_the_facts_of_the_monitor() -> None:
@@ -289,6 +381,14 @@ def test_bounds_read_as_they_were_meant() -> None:
     assert bound_text(p95(0.8)) == "<= 0.8"
     assert bound_text(GateSpec(metric="goodput", minimum=0.95)) == ">= 0.95"
     assert bound_text(GateSpec(metric="goodput", minimum=0.1, maximum=0.2)) == ">= 0.1 and <= 0.2"
+
+
+def test_a_gate_on_a_part_of_a_run_is_not_shown_on_numbers_of_the_whole() -> None:
+    sketch = LogSketch()
+    sketch.add_many(EVEN)
+    gate = GateSpec("ttft_s.p95", maximum=0.1, phase=Phase.BEFORE)
+    (live,) = so_far([gate], {"ttft_s": sketch}, {}, {})
+    assert (live.name, live.state, live.measured, live.note) == ("ttft_s.p95 before faults", "open", None, "at the end")
 
 
 def test_live_states_are_those_of_the_judgement() -> None:

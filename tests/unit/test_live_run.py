@@ -40,6 +40,9 @@ def runs(draw: st.DrawFn) -> list[tuple[PlannedRequest, Observation, Judged, tup
             end_ns=times[-1],
             completion_tokens=draw(st.sampled_from([None, 1, len(times)])) if spoke else None,
             answer="yes" if spoke else "",
+            attempts=draw(st.integers(1, 3)),
+            begun=draw(st.integers(0, 3)),
+            fingerprint=draw(st.sampled_from(["", "demo fp_1", "demo fp_2"])),
         )
         request = PlannedRequest(
             index=index,

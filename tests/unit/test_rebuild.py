@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from test_report_samples import make_tick
 
-from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Scenario, Workload
+from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Keep, Phase, Scenario, Workload
 from scenarios.errors import JournalError
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.observation import Observation, Outcome
 from scenarios.rebuild import INSTRUMENT, SCENARIO, fired_faults, rebuild
 from scenarios.request import PlannedRequest
-from scenarios.result import GateVerdict, ResultDocument, RunInfo, Verdict
-from scenarios.tick import Event
+from scenarios.result import FaultOutcome, GateVerdict, ResultDocument, RunInfo, Verdict
+from scenarios.summary import FiredFault
+from scenarios.tick import Event, FaultMark
 
 S = 1_000_000_000
 
@@ -115,9 +118,9 @@ def test_hanging_up_on_purpose_or_at_a_stop_is_no_loss(tmp_path: Path) -> None:
 
 
 def test_what_is_journalled_after_the_document_does_not_change_it(tmp_path: Path) -> None:
-    start = Event(t_s=5.0, kind="fault.start", text="engine.kill")
+    start = fault("fault.start", 5.0, 1)
     done = Event(t_s=41.0, kind="phase.done", text="GO")
-    end = Event(t_s=41.1, kind="fault.end", text="engine.kill")
+    end = fault("fault.end", 41.1, 1)
     died = Event(t_s=41.2, kind="engine.died", text="at the very end")
     then = journal(tmp_path / "j", planned=40, observed=40, state="done", events=(start,))
     later = journal(tmp_path / "k", planned=40, observed=40, state="done", events=(start, done, end, died))
@@ -130,13 +133,80 @@ def test_a_run_that_died_before_its_plan_has_nothing_to_report(tmp_path: Path) -
         rebuilt(path)
 
 
-def test_a_fault_ends_where_its_own_end_is_told() -> None:
+def fault(kind: str, t_s: float, number: int, text: str = "", **facts: Any) -> Event:
+    return Event(t_s=t_s, kind=kind, text=text, fault=FaultMark(number=number, kind="engine.stop", **facts))
+
+
+def test_a_fault_ends_where_its_own_end_is_told_and_else_when_the_runner_was_last_heard_of() -> None:
     events = [
-        Event(t_s=1.0, kind="fault.start", text="engine.kill"),
-        Event(t_s=2.5, kind="fault.end", text="engine.kill", recovery_s=1.5),
-        Event(t_s=9.0, kind="fault.start", text="engine.kill"),
+        fault("fault.start", 1.0, 1, words="part all", instant=True),
+        fault("fault.start", 2.0, 2),
+        fault("fault.skipped", 2.1, 3, "it needs an NVIDIA GPU"),
+        fault("fault.end", 2.5, 1, undone=False, facts={"hits": 3.0}),
+        fault("fault.end", 2.6, 9),
+        Event(t_s=3.0, kind="fault.refused", text="no such kind"),
     ]
-    assert fired_faults(events) == (("engine.kill", 1.0, 2.5), ("engine.kill", 9.0, None))
+    assert fired_faults(events, 40.0) == (
+        FiredFault(1, "engine.stop", 1.0, 2.5, "part all", instant=True, undone=False, facts={"hits": 3.0}),
+        FiredFault(2, "engine.stop", 2.0, 40.0),
+        FiredFault(3, "engine.stop", 2.1, 2.1, why="it needs an NVIDIA GPU"),
+    )
+
+
+def test_a_fault_that_a_run_died_with_lasted_until_its_runner_was_last_heard_of(tmp_path: Path) -> None:
+    path = journal(tmp_path / "j", planned=60, observed=50, state="running", events=(fault("fault.start", 20.0, 1),))
+    writer = JournalWriter.reopen(path, Keep())
+    for t_s in (30.0, 45.0):
+        writer.add_tick(make_tick(t_s))
+    writer.close()
+    (one,) = rebuilt(path).summary.faults
+    assert (one.kind, one.at_s, one.end_s, one.outcome) == ("engine.stop", 20.0, 45.0, FaultOutcome.HELD)
+
+
+def test_what_comes_after_the_word_that_the_run_is_judged_ends_no_fault(tmp_path: Path) -> None:
+    events = (fault("fault.start", 20.0, 1), Event(t_s=61.0, kind="phase.judge", text=""))
+    path = journal(tmp_path / "j", planned=60, observed=60, state="done", events=events)
+    writer = JournalWriter.reopen(path, Keep())
+    for t_s in (60.5, 70.0):
+        writer.add_tick(make_tick(t_s))
+    writer.close()
+    (one,) = rebuilt(path).summary.faults
+    assert one.end_s == 60.5
+
+
+def test_faults_of_the_journal_reach_summary_and_gates(tmp_path: Path) -> None:
+    events = (
+        fault("fault.start", 20.0, 1, words="part all"),
+        Event(t_s=22.0, kind="engine.hung", text=""),
+        fault("fault.end", 25.0, 1, facts={"stopped": 1.0}),
+        fault("fault.skipped", 30.0, 2, "engine.stop: it needs the target's process"),
+    )
+    gates = (
+        GateSpec("goodput", minimum=0.5),
+        GateSpec("goodput", minimum=0.5, phase=Phase.AFTER),
+        GateSpec("goodput", minimum=0.99, phase=Phase.DURING),
+        GateSpec("lost", maximum=0),
+        GateSpec("detect_s.max", maximum=5),
+        GateSpec("recovery_s.p95", maximum=5),
+    )
+    document = rebuilt(journal(tmp_path / "j", planned=60, observed=60, state="done", events=events, gates=gates))
+    one, skipped = document.summary.faults
+    assert (one.outcome, one.detected_s, one.words, one.facts) == (FaultOutcome.HELD, 2.0, "part all", {"stopped": 1.0})
+    assert one.budget_spent == 0.0
+    assert (skipped.outcome, skipped.why) == (FaultOutcome.SKIPPED, "it needs the target's process")
+    assert [gate.verdict.value for gate in document.gates] == ["pass", "pass", "inconclusive", "pass", "pass", "pass"]
+    assert [gate.n for gate in document.gates[:3]] == [60, 35, 5]
+    assert document.summary.recovery[0].recovered_s == 0.0
+
+
+def test_a_fault_that_a_run_died_with_is_over_when_the_run_is_resumed() -> None:
+    events = [
+        fault("fault.start", 2.0, 1),
+        Event(t_s=7.0, kind="run.resumed", text=""),
+        fault("fault.start", 9.0, 1),
+        fault("fault.end", 11.0, 1),
+    ]
+    assert [(one.at_s, one.end_s) for one in fired_faults(events, 40.0)] == [(2.0, 7.0), (9.0, 11.0)]
 
 
 def test_a_spike_that_a_stopped_run_never_reached_is_no_disturbance(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from test_report_samples import NASTY, make_document, make_gate, write_journal
 
 from scenarios.journal import JournalReader
 from scenarios.report import Material, gather, render_json, render_junit, render_markdown, render_text
+from scenarios.report.layout import cells
 from scenarios.report.schema import PATH, build_schema
-from scenarios.result import GateVerdict, ResultDocument, Verdict, Window
+from scenarios.result import FaultOutcome, FaultResult, GateVerdict, ResultDocument, Verdict, Window
 from scenarios.tick import Event
 
 GATES = (
@@ -198,3 +199,73 @@ def test_a_report_rebuilt_from_the_journal_is_byte_for_byte_the_one_that_was_wri
         again = reader.document()
         assert again is not None
         assert [render(gather(reader, again)) for render in renders] == written
+
+
+def faulty() -> ResultDocument:
+    """A document with a fault of each outcome, words from outside in all its texts."""
+
+    def fault(number: int, outcome: FaultOutcome, **rest: Any) -> FaultResult:
+        made = {"kind": "network.latency", "words": f"latency 200 ms {NASTY}", "at_s": number * 10.0, "requests": 34}
+        made |= {"number": number, "end_s": number * 10.0 + 3, "outcome": outcome}
+        return FaultResult(**made | rest)
+
+    faults = (
+        fault(1, FaultOutcome.HELD, facts={"held_s": 2.5, NASTY: NASTY}),
+        fault(2, FaultOutcome.DEGRADED, out_s=3.0, detected_s=0.5),
+        fault(3, FaultOutcome.RECOVERED, recovered_s=3.2, out_s=6.2, lost=12, shed=3, retried=4, duplicated=2),
+        fault(4, FaultOutcome.LOST, lost=1234, budget_spent=0.125),
+        fault(5, FaultOutcome.STUCK, lost=54, stuck=50, out_s=16.2, undone=False),
+        fault(6, FaultOutcome.SKIPPED, why=f"it needs an NVIDIA GPU {NASTY}", end_s=None),
+        fault(7, FaultOutcome.UNKNOWN, requests=0),
+    )
+    document = make_document()
+    summary = msgspec.structs.replace(document.summary, faults=faults, fingerprints={"demo fp_1": 9, NASTY: 1})
+    return msgspec.structs.replace(document, summary=summary)
+
+
+def test_the_json_of_a_run_with_faults_follows_its_schema() -> None:
+    schema = json.loads(build_schema())
+    value = json.loads(render_json(faulty()))
+    assert violations(value, schema, schema) == []
+    assert value["summary"]["faults"][2]["outcome"] == "recovered"
+
+
+def test_markdown_has_a_row_for_each_fault_and_what_came_of_it() -> None:
+    text = render_markdown(Material(faulty()))
+    rows = [line for line in text.splitlines() if "network.latency" in line]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [
+        "✓ held",
+        "≈ degraded",
+        "↻ recovered in 3.2 s",
+        "✗ lost 1,234",
+        "■ stuck",
+        "- skipped",
+        "? unknown",
+    ]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 9 for row in rows)
+    assert "| 6.2 s | 12 | 3 | 4 | 3.2 s |" in rows[2]
+    assert "it needs an NVIDIA GPU" in rows[5]
+    assert text.index("**Faults**") < text.index("<details>")
+    assert "| models | demo fp" in text
+
+
+def test_junit_tells_of_faults_in_its_output_and_leaves_the_judging_to_the_gates() -> None:
+    text = render_junit(Material(faulty()))
+    suite = ElementTree.fromstring(text)
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "0", "0")
+    told = suite.findtext("system-out") or ""
+    assert told.startswith("Faults ")
+    assert "↻ recovered in 3.2 s" in told
+    assert "it needs an NVIDIA GPU" in told
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", text)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_text_report_tells_of_each_fault_within_its_width(width: int) -> None:
+    text = render_text(Material(faulty()), "j", width)
+    assert all(cells(line) <= width for line in text.splitlines() if not line.startswith(("Journal", "More", " " * 12)))
+    assert "1 held, 1 degraded, 1 recovered, 1 lost, 1 stuck, 1 skipped, 1 unknown" in re.sub(r"\s+", " ", text)
+    for word in ("✓ held", "↻ recovered in 3.2 s", "✗ lost 1,234", "■ stuck", "could not be undone", "12.5 % of the"):
+        assert word in re.sub(r"\s+", " ", text)
+    assert "engine.kill at 90 s: back after 3.2 s" in text  # no fault of the table: it keeps its line
+    assert all(character.isprintable() or character == "\n" for character in text)

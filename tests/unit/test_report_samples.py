@@ -128,6 +128,9 @@ def make_observation(index: int, outcome: Outcome = Outcome.OK) -> Observation:
         prompt_tokens=12,
         completion_tokens=2,
         finish_reason="stop",
+        attempts=2,
+        begun=int(ok),
+        fingerprint="demo fp_1" if ok else "",
         answer=f"answer {index} {NASTY}" if ok else "",
         error="" if ok else "no byte for 30 s",
     )

@@ -153,6 +153,6 @@ def test_the_noise_floor_has_a_line_of_its_own_and_what_is_nought_is_left_out() 
     summary = msgspec.structs.replace(document.summary, instrument=facts)
     flat = re.sub(r"\s+", " ", render_text(material(msgspec.structs.replace(document, summary=summary)), "j"))
     floor = "stamps 80 µs p50, 900 µs p99, timer 50 µs p50, 100 µs p99, by 16 streams x 50 events/s for 5 s"
-    assert f"Noise floor {floor} Instrument send_lag_p99_s 400 µs, preempted_hz 8.4 " in flat
+    assert f"Noise floor {floor} Instrument sent late p99 400 µs, taken off its CPU per second 8.4 " in flat
     unmeasured = msgspec.structs.replace(document.summary, instrument={"noise_floor_p99_s": None})
     assert "Noise floor" not in render_text(material(msgspec.structs.replace(document, summary=unmeasured)), "j")

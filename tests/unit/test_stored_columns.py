@@ -77,6 +77,7 @@ def test_live_counters_taken_up_are_as_if_folded(run: Run) -> None:
     assert taken_up.findings == folded.findings
     assert (taken_up.tokens, taken_up.planned) == (folded.tokens, folded.planned)
     assert taken_up.sketches == folded.sketches
+    assert set(taken_up.models) == {one.fingerprint for _, one, _, _ in run if one.fingerprint}
 
 
 def test_a_request_without_an_observation_is_unsent(tmp_path: Path) -> None:
@@ -88,6 +89,20 @@ def test_a_request_without_an_observation_is_unsent(tmp_path: Path) -> None:
         columns = stored_columns(reader)
     assert columns.is_outcome(Outcome.UNSENT).tolist() == [True, False, True]
     assert columns.end_s.tolist() == [0.0, 1.5e-8, 2e-8]
+
+
+def test_of_a_target_that_names_itself_anew_in_each_answer_the_first_names_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(columns_module, "MOST_FINGERPRINTS", 10)
+    requests = [PlannedRequest(index=i, due_ns=0, path="/", body=b"", profile="it-ops") for i in range(40)]
+    observations = [
+        Observation(index=i, due_ns=0, end_ns=9, outcome=Outcome.OK, fingerprint=f"m {i if i < 30 else 3}")
+        for i in range(40)
+    ]
+    names = columns_of(requests, observations).fingerprints
+    assert len(names) == 10
+    assert next(iter(names.items())) == ("m 3", 11)
 
 
 def test_an_observation_of_no_request_is_a_bug(tmp_path: Path) -> None:
