@@ -2,6 +2,6 @@
 
 from scenarios.runner.options import RunOptions
 from scenarios.runner.resume import read_interrupted, resume_trial
-from scenarios.runner.trial import run_trial
+from scenarios.runner.run import run_trial
 
 __all__ = ["RunOptions", "read_interrupted", "resume_trial", "run_trial"]

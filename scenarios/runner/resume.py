@@ -24,8 +24,9 @@ from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
 from scenarios.runner.options import Means, RunOptions
+from scenarios.runner.record import ALIVE_AT, MEANS, OnEvent, OnTick
 from scenarios.runner.rest import Rest, journalled, rest_of
-from scenarios.runner.trial import ALIVE_AT, MEANS, OnEvent, OnTick, Trial, drift_start_s
+from scenarios.runner.trial import Trial, drift_start_s
 from scenarios.summary import stored_columns
 
 _ENDED = "SELECT o.idx, o.end_ns, j.correct FROM observation o LEFT JOIN judged j USING (idx) ORDER BY o.end_ns, o.idx"
@@ -104,9 +105,9 @@ async def resume_trial(
     with closing(JournalWriter.reopen(path, options.scenario.keep)) as journal:
         trial = Trial(options, journal, on_tick, on_event, stop)
         trial.clock = RunClock(first_due_s, shown_s=before.until_s)
-        trial.info = msgspec.structs.replace(before.info, state="running")
+        trial.record.info = msgspec.structs.replace(before.info, state="running")
         trial.facts_before = before.facts
-        trial.on_record = False
+        trial.record.kept = False
         trial.commands_taken = before.last_command
         return await trial.run(partial(_rest_of_run, before, rest, first_due_s))
 
@@ -114,10 +115,10 @@ async def resume_trial(
 async def _rest_of_run(before: Interrupted, rest: Rest, first_due_s: float, trial: Trial) -> ResultDocument:
     """The story of the rest; nothing of the journal is changed before target and plan are found to be the same."""
     await trial.start_target()
-    if trial.info.model != before.info.model:
-        what = f"{before.info.target} serves {trial.info.model!r} now, the run was against {before.info.model!r}"
+    if trial.record.info.model != before.info.model:
+        what = f"{before.info.target} serves {trial.record.info.model!r} now, the run was against {before.info.model!r}"
         raise NotResumable(f"{what}; start that model again, or a new run")
-    plan = await trial.unless_stopped(_plan_made_anew(before, trial))
+    plan = await trial.ending.unless_stopped(_plan_made_anew(before, trial))
     gap_s = max(0.0, time.time() - before.alive_at)
     left = 0 if before.decided else len(rest.numbers)
     trial.journal.forget_end()

@@ -54,10 +54,10 @@ async def search_capacity(trial: Trial) -> ResultDocument:
             break  # not one request comes due at a rate as low as this
         probes = await asyncio.to_thread(_measured, trial, planned)
         if len(probes) == len(planned):
-            trial.emit("search.probe", _sentence(len(probes), probes[-1], search))
-        if trial.stopped or len(probes) < len(planned):
+            trial.record.emit("search.probe", _sentence(len(probes), probes[-1], search))
+        if trial.ending.stop.is_set() or len(probes) < len(planned):
             break
-    trial.emit("search.end", conclude(rules, probes).why)
+    trial.record.emit("search.end", conclude(rules, probes).why)
     return await trial.judge()
 
 
@@ -85,8 +85,8 @@ async def _send(
     trial.journal.set_meta(PROBES, msgspec.json.encode(planned).decode())
     leg = Leg(plan, np.arange(first, first + len(plan)))
     await trial.write_plan(leg)
-    plan_hash.update(bytes.fromhex(trial.info.plan_hash))
-    trial.save_info(plan_hash=plan_hash.hexdigest())
+    plan_hash.update(bytes.fromhex(trial.record.info.plan_hash))
+    trial.record.save(plan_hash=plan_hash.hexdigest())
     if number == 1:
         trial.drift = DriftMonitor(MOST_REQUESTS)  # nobody knows how many will come: few comparisons
         await trial.measure_noise(plan)
