@@ -63,8 +63,8 @@ class Answers(msgspec.Struct):
 class JournalWriter:
     """Rows gather in memory until `commit` writes them in one short transaction.
 
-    So the write lock is held for milliseconds, the console's commands get through, and a crash or a power cut loses only
-    what came since the last commit: call it four times a second. `commit` may be called from another thread.
+    So the write lock is held for milliseconds, the console's commands get through, and neither a crash nor a power cut
+    loses more than what came since the last commit: call it four times a second, from any thread.
     """
 
     def __init__(self, path: Path, keep: Keep | None = None) -> None:
