@@ -7,6 +7,7 @@ HarnessError
 ├── UnknownScenario      no catalogue entry and no file of that name
 ├── TargetError          the target cannot be started, reached or used as asked
 ├── JournalError         a journal is missing, damaged or of another version
+│   └── JournalFull      its disk takes no more; what was committed can be read
 ├── MiscountError        plan and observations do not match one to one: a bug of the harness
 ├── RunNotFound          no run of that id in the runs directory
 ├── NotResumable         the run is complete, or there is nothing to go on from
@@ -62,6 +63,10 @@ class TargetError(HarnessError):
 
 class JournalError(HarnessError):
     """A journal is missing, damaged or of a version that this build cannot read."""
+
+
+class JournalFull(JournalError):
+    """The disk takes no more of a journal. What was committed can be read, the rest is still in memory."""
 
 
 class MiscountError(HarnessError):

@@ -36,12 +36,18 @@ CREATE TABLE command (id INTEGER PRIMARY KEY, sent_at TEXT NOT NULL, kind TEXT N
 """
 
 
+def cannot_grow(error: Exception) -> bool:
+    """Whether the file system took no more: it is full, or a quota or a limit of the process is reached (EFBIG)."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """A connection that several threads may use, one at a time."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
     try:
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA synchronous = FULL")  # a power cut takes nothing that was committed; 0.3 ms each
     except sqlite3.Error:
         connection.close()
         raise

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from scenarios.definition import Keep
-from scenarios.errors import JournalError
+from scenarios.errors import JournalError, JournalFull
 from scenarios.journal.commands import Command
-from scenarios.journal.database import connect, create
+from scenarios.journal.database import cannot_grow, connect, create
 from scenarios.journal.packing import (
     BLOCK_BYTES,
     BLOCK_ROWS,
@@ -36,6 +37,7 @@ from scenarios.result import ResultDocument, RunInfo
 from scenarios.tick import Event, Tick
 
 LONGEST_ANSWER_BYTES = 1 << 18
+PATIENCE_S = 30.0  # a disk that is full for longer ends the run
 ANSWERS = "answers"  # key in the meta table
 
 _BLOCK = "INSERT INTO block VALUES (?, ?)"
@@ -61,8 +63,8 @@ class Answers(msgspec.Struct):
 class JournalWriter:
     """Rows gather in memory until `commit` writes them in one short transaction.
 
-    So the write lock is held for milliseconds, the console's commands get through, and a crash loses only what came
-    since the last commit: call it four times a second. `commit` may be called from another thread.
+    So the write lock is held for milliseconds, the console's commands get through, and neither a crash nor a power cut
+    loses more than what came since the last commit: call it four times a second, from any thread.
     """
 
     def __init__(self, path: Path, keep: Keep | None = None) -> None:
@@ -95,6 +97,7 @@ class JournalWriter:
         self._answers: dict[int, bytes] = {}  # those of the block that fills up
         self._answers_bytes = 0
         self._answers_block = 0
+        self._full_since_s: float | None = None  # of the monotonic clock
         self._writing = threading.Lock()  # one transaction at a time
         self._gathering = threading.RLock()  # the rows in memory
 
@@ -214,10 +217,23 @@ class JournalWriter:
             with self._gathering:
                 self._pending.append((statement, rows))
 
+    @property
+    def waits(self) -> bool:
+        """Whether rows are held in memory because the disk takes no more."""
+        return self._full_since_s is not None
+
+    def commit_or_wait(self) -> None:
+        """As `commit`, but a disk that is full is no error until it has been so for PATIENCE_S: the next one may do."""
+        try:
+            self.commit()
+        except JournalFull:
+            if self._full_since_s is None or time.monotonic() - self._full_since_s >= PATIENCE_S:
+                raise
+
     def commit(self) -> None:
         """Write everything gathered so far, all of it or nothing.
 
-        Raises JournalError; what was gathered is kept then, and tried again by the next commit.
+        Raises JournalError, JournalFull; what was gathered is kept then, and tried again by the next commit.
         """
         with self._writing:
             with self._gathering:
@@ -227,17 +243,33 @@ class JournalWriter:
                 self.set_meta(ANSWERS, msgspec.json.encode(self.answers).decode())
                 pending, self._pending = self._pending, []
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                for statement, rows in pending:
-                    self._db.executemany(statement, rows)
-                self._db.execute("COMMIT")
+                self._write(pending)
             except Exception as error:  # a number too large, half a character: not only what the database raises
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
                 with self._gathering:
                     self._pending = pending + self._pending
-                hint = "is the disk full?" if isinstance(error, sqlite3.Error) else "a value cannot be stored"
-                raise JournalError(f"{self.path}: cannot write the journal ({error}); {hint}") from error
+                raise self._failure(error) from error
+            self._full_since_s = None
+
+    def _write(self, rows_of: Sequence[tuple[str, Sequence[Row]]]) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for statement, rows in rows_of:
+                self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:  # where the disk is full, SQLite has rolled back already
+                self._db.execute("ROLLBACK")
+
+    def _failure(self, error: Exception) -> JournalError:
+        if cannot_grow(error):
+            if self._full_since_s is None:
+                self._full_since_s = time.monotonic()
+            return JournalFull(
+                f"{self.path}: the disk takes no more of the journal ({error}); make room there, then "
+                f"`seatrial resume {self.path.parent.name}` goes on: what was committed is kept"
+            )
+        hint = "another program holds it" if isinstance(error, sqlite3.Error) else "a value cannot be stored"
+        return JournalError(f"{self.path}: cannot write the journal ({error}); {hint}")
 
     def close(self) -> None:
         """Commit what is left and let go of the file, also where that commit fails."""

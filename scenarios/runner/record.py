@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from engine.telemetry import describe_machine
-from scenarios.journal import JournalWriter
+from scenarios.journal import PATIENCE_S, JournalWriter
 from scenarios.rebuild import SCENARIO
 from scenarios.result import RunInfo
 from scenarios.runner.options import RunOptions, means_of
@@ -74,6 +75,16 @@ class Record:
             self.journal.add_tick(tick)
             self.journal.set_meta(ALIVE_AT, str(time.time()))
         self._on_tick(tick)
+
+    async def written(self) -> None:
+        """Commit in a thread; where the disk is full the rows wait in memory, and that is said. Raises JournalError."""
+        waited = self.journal.waits
+        await asyncio.to_thread(self.journal.commit_or_wait)
+        if self.journal.waits and not waited:
+            text = f"the disk takes no more of the journal; it waits in memory, for {PATIENCE_S:g} s at most"
+            self.emit("journal.full", text)
+        elif waited and not self.journal.waits:
+            self.emit("journal.written", "the disk takes the journal again; nothing was lost")
 
     def interrupt(self, how: str) -> None:
         """Journal, once, that the operator ended the run."""

@@ -241,7 +241,7 @@ class Trial:
                         case _:
                             self.record.emit("operator.unknown", f"no command {command.kind}")
                 self._tick()
-                await asyncio.to_thread(self.journal.commit)
+                await self.record.written()
                 await asyncio.sleep(max(0.0, next_at - loop.time()))
 
     def _tick(self) -> None:
