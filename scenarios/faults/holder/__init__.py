@@ -1,0 +1,1 @@
+"""Faults that are held: by a process each, under a guardian, so that they end and are undone whatever happens."""

@@ -1,0 +1,14 @@
+"""The function of each kind of fault that is held: HOLDERS[kind](hold); the rules are in hold.py.
+
+Each family of kinds has a file of its own with a table; this one puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from scenarios.faults.holder.hold import Hold
+
+Holder = Callable[[Hold], None]
+
+HOLDERS: Mapping[str, Holder] = {}
