@@ -49,12 +49,16 @@ _STRING, _ARRAY = 8, 9
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor of the list. `elements` numbers in `bytes` bytes, `kind` as in TENSOR_TYPES."""
+    """One tensor of the list. `elements` numbers in `bytes` bytes, `kind` as in TENSOR_TYPES.
+
+    offset: of its first byte, from where the weights begin.
+    """
 
     name: str
     shape: tuple[int, ...]
     kind: int
     bytes: int
+    offset: int
 
     @property
     def elements(self) -> int:
@@ -71,6 +75,8 @@ class Head:
     """Elements of every array."""
     tensors: tuple[TensorInfo, ...]
     file_bytes: int
+    weights_begin: int
+    """The offset of the first tensor's data in the file."""
 
 
 def read_head(path: Path) -> Head:
@@ -118,7 +124,8 @@ class _Reader:
             if key in metadata or key in lengths:
                 raise self._wrong(f"has the key {key[:80]!r} twice", _DAMAGED)
             self._entry(key, metadata, lengths)
-        return Head(metadata, lengths, self._tensors(tensor_count, metadata), self._size)
+        tensors, weights_begin = self._tensors(tensor_count, metadata)
+        return Head(metadata, lengths, tensors, self._size, weights_begin)
 
     def _entry(self, key: str, metadata: dict[str, Value], lengths: dict[str, int]) -> None:
         kind = self._number(_U32)
@@ -144,8 +151,8 @@ class _Reader:
         else:
             self._skip(count * number.size)
 
-    def _tensors(self, count: int, metadata: Mapping[str, Value]) -> tuple[TensorInfo, ...]:
-        listed: list[tuple[TensorInfo, int]] = []
+    def _tensors(self, count: int, metadata: Mapping[str, Value]) -> tuple[tuple[TensorInfo, ...], int]:
+        listed: list[TensorInfo] = []
         names: set[str] = set()
         for _ in range(count):
             name = self._text("a tensor's name", _LONGEST_NAME_BYTES)
@@ -157,13 +164,13 @@ class _Reader:
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             raise self._wrong(f"has the alignment {alignment!r}, which is no power of two", _DAMAGED)
         begin = -(-self._position // alignment) * alignment
-        needed = max((begin + offset + tensor.bytes for tensor, offset in listed), default=0)
+        needed = max((begin + tensor.offset + tensor.bytes for tensor in listed), default=0)
         if needed > self._size:
             what = f"has {self._size:,} bytes and its tensors need {needed:,}"
             raise self._wrong(what, "the download or copy is not complete: fetch it again")
-        return tuple(tensor for tensor, _ in listed)
+        return tuple(listed), begin
 
-    def _tensor(self, name: str) -> tuple[TensorInfo, int]:
+    def _tensor(self, name: str) -> TensorInfo:
         dimensions = self._number(_U32)
         if not 1 <= dimensions <= 4:
             raise self._wrong(f"gives the tensor {name!r} {dimensions} dimensions", _DAMAGED)
@@ -175,7 +182,7 @@ class _Reader:
         stored = TENSOR_TYPES[kind]
         if shape[0] % stored.block or not 0 < prod(shape) < 1 << 63:
             raise self._wrong(f"gives the tensor {name!r} ({stored.name}) the shape {shape}", _DAMAGED)
-        return TensorInfo(name, shape, kind, prod(shape) // stored.block * stored.bytes), offset
+        return TensorInfo(name, shape, kind, prod(shape) // stored.block * stored.bytes, offset)
 
     def _format(self, kind: int, key: str) -> struct.Struct:
         if kind not in _NUMBERS:

@@ -2,9 +2,9 @@
 
 A kind is a function of a Hold. It checks what it needs (`raise FaultRefused(...)`: nothing was touched), says how each
 thing is undone just before it does it (`hold.to_undo(...)`), says `hold.begun()` once the fault is in force, waits with
-`hold.wait(...)` until that is true, and returns. All that was said is then undone, last first, also when it raises;
-where the holder itself is killed the guardian does it. What vanishes with a process (its sockets, memory and, by
-die_with_parent, its children) needs no undoing.
+`hold.wait(...)` until that is true, and returns. All that was said is then undone, in the order in which it was said,
+also when it raises; where the holder itself is killed the guardian does it. What vanishes with a process (its sockets,
+memory and, by die_with_parent, its children) needs no undoing.
 """
 
 from __future__ import annotations

@@ -6,9 +6,12 @@ Each family of kinds has a file of its own with a table; this one puts them toge
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
+from scenarios.faults.holder.engine_files import FILE_HOLDERS
+from scenarios.faults.holder.engine_processes import PROCESS_HOLDERS
 from scenarios.faults.holder.hold import Hold
 
 Holder = Callable[[Hold], None]
 
-HOLDERS: Mapping[str, Holder] = {}
+HOLDERS: Mapping[str, Holder] = MappingProxyType({**PROCESS_HOLDERS, **FILE_HOLDERS})

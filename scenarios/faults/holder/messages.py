@@ -6,6 +6,8 @@ socket means that the other side is gone.
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 
 import msgspec
@@ -76,10 +78,9 @@ class Over(msgspec.Struct, frozen=True, tag="over"):
 
 
 ToGuardian = Setup | Hold | End | Pids
-ToHolder = End | Pids
 FromHolder = ToUndo | Begun | Refused | Over
-ToRunner = Up | Begun | Refused | Over
-Message = ToGuardian | FromHolder | Up
+ToRunner = Up | FromHolder
+Message = ToGuardian | ToRunner
 
 _READ_BYTES = 65_536
 _encode = msgspec.json.Encoder().encode
@@ -112,11 +113,13 @@ class Channel:
         return self.sock.fileno()
 
     def send(self, message: Message) -> None:
-        """Nothing where the other side is gone: whoever reads from it will know."""
-        try:
+        """Nothing is said where the other side is gone: whoever reads from it will know."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.sock.sendall(pack(message))
-        except (BrokenPipeError, ConnectionResetError):
-            return
+
+    def has_more(self) -> bool:
+        """Whether `receive` would not block."""
+        return bool(select.select([self.sock], [], [], 0)[0])
 
     def receive(self) -> list[Message] | None:
         """What can be read now, at least a piece; None where the other side is gone. Blocks when nothing is there."""

@@ -2,10 +2,100 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
+import signal
 from collections.abc import Callable, Mapping
+
+from scenarios.faults.holder.messages import Undo
+from scenarios.faults.holder.process import Process, lives, send
 
 Args = Mapping[str, float | str]
 UndoFunction = Callable[[Args], None]
 
-UNDOS: dict[str, UndoFunction] = {}
+
+def go_on(process: Process) -> Undo:
+    """SIGCONT, where it is still the same process."""
+    return Undo("continue", _args(process))
+
+
+def kill(process: Process) -> Undo:
+    """SIGKILL, where it is still the same process."""
+    return Undo("kill", _args(process))
+
+
+def limit(process: Process, what: int, soft: int, hard: int) -> Undo:
+    """Its resource limit `what` (resource.RLIMIT_...) back to these."""
+    return Undo("limit", {**_args(process), "what": what, "soft": soft, "hard": hard})
+
+
+def relink(path: str, to: str) -> Undo:
+    """The symbolic link at `path` leads to `to` again; a folder that is gone needs none."""
+    return Undo("relink", {"path": path, "to": to})
+
+
+def remove(path: str) -> Undo:
+    """The file that the fault made is not needed any more."""
+    return Undo("remove", {"path": path})
+
+
+def undo_all(undos: list[Undo]) -> tuple[str, ...]:
+    """Undo in the order in which it was said, each whatever comes of the others; what could not be undone, and why."""
+    problems = []
+    for undo in undos:
+        try:
+            UNDOS[undo.what](undo.args)
+        except OSError as error:
+            problems.append(f"{undo.what}: {error}")
+    return tuple(problems)
+
+
+def link_to(path: str, to: str) -> None:
+    """A symbolic link in place of whatever is at `path`, with no moment between the two. Raises OSError."""
+    made = f"{path}.{os.getpid()}"
+    os.symlink(to, made)
+    os.replace(made, path)
+
+
+def _args(process: Process) -> dict[str, float | str]:
+    return {"pid": process.pid, "born": process.born}
+
+
+def _process(args: Args) -> Process:
+    return Process(int(args["pid"]), float(args["born"]))
+
+
+def _continue(args: Args) -> None:
+    send(_process(args), signal.SIGCONT)
+
+
+def _kill(args: Args) -> None:
+    send(_process(args), signal.SIGKILL)
+
+
+def _limit(args: Args) -> None:
+    process = _process(args)
+    if lives(process):
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(process.pid, int(args["what"]), (int(args["soft"]), int(args["hard"])))
+
+
+def _relink(args: Args) -> None:
+    with contextlib.suppress(FileNotFoundError):  # the run's folder was removed
+        link_to(str(args["path"]), str(args["to"]))
+
+
+def _remove(args: Args) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(str(args["path"]))
+
+
+UNDOS: Mapping[str, UndoFunction] = {
+    "continue": _continue,
+    "kill": _kill,
+    "limit": _limit,
+    "relink": _relink,
+    "remove": _remove,
+}
 """By the `what` of an Undo. Each harms nothing where there is nothing to undo, and raises OSError where it cannot."""
