@@ -65,6 +65,7 @@ ARRIVAL_KEYS: Mapping[ArrivalKind, Mapping[str, str]] = MappingProxyType(
             "duration": "",
         },
         ArrivalKind.TRACE: {"file": '"trace.csv"', "speed": "", "from": "", "duration": ""},
+        ArrivalKind.TIMES: {"at": "[0.0, 0.5, 2.0]", "duration": '"4s"'},
         ArrivalKind.CLOSED: {"concurrency": "8", "requests": "200", "think": ""},
     }
 )
