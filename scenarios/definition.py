@@ -323,13 +323,15 @@ class Matrix:
 class Chaos:
     """A search for the smallest workload and faults that fail a gate. kinds: of the faults it may use; empty: all.
 
-    budget_s: of searching and shrinking together. most_faults, most_requests: of one try.
+    budget_s: of searching and shrinking together. most_faults, most_requests: of one try. settle_s: after faults that
+    strike the target's processes, how long it has until it must serve again.
     """
 
     budget_s: float = 600.0
     kinds: tuple[str, ...] = ()
     most_faults: int = 3
     most_requests: int = 20
+    settle_s: float = 5.0
 
 
 class Phase(StrEnum):
