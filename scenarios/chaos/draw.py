@@ -6,7 +6,6 @@ The same seed, kinds and lessons give the same tries.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import random
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -14,7 +13,7 @@ from enum import StrEnum
 from scenarios.chaos.feel import FIRST_S, Feel, Moment
 from scenarios.chaos.one_try import PLAIN, Try
 from scenarios.definition import Blast, Chaos, Clients, Disconnect, FaultSpec, Retrying, SlowReader
-from scenarios.faults.kinds import FaultKind, Need, Param, Unit
+from scenarios.faults.kinds import FaultKind, Need, Param, Unit, Via
 
 CHECKS = 2  # requests that come when the faults are over and the target has had its time to settle
 CHECK_GAP_S = 0.2
@@ -114,16 +113,19 @@ class Draws:
     def _plainly(self, kind: FaultKind, moment: Moment) -> FaultSpec:
         length_s = 0.0 if kind.instant else min(1.0, self._blast.length_s)
         params = tuple((param.name, param.default) for param in kind.params)
-        return FaultSpec(kind.name, self._feel.at_s(moment), length_s, self._blast.share, params=params)
+        return FaultSpec(kind.name, self._feel.at_s(moment), length_s, self._share(kind), params=params)
 
     def _somehow(self, kind: FaultKind) -> FaultSpec:
         rng = self._rng
         length_s = 0.0 if kind.instant else min(rng.choice(LENGTHS_S), self._blast.length_s)
         bold = rng.random() < 0.5 and kind.family != "host"  # the machine is everybody's: as the kind has it
         params = tuple((p.name, rng.choice(values_of(p)) if bold else p.default) for p in kind.params)
-        hits = 1 if not kind.instant and rng.random() < 0.2 and kind.family in ("network", "http", "stream") else 0
+        hits = 1 if kind.via is Via.PROXY and rng.random() < 0.2 else 0
         at_s = self._feel.at_s(rng.choice(tuple(Moment)))
-        return FaultSpec(kind.name, at_s, length_s, self._blast.share, hits, params=params)
+        return FaultSpec(kind.name, at_s, length_s, self._share(kind), hits, params=params)
+
+    def _share(self, kind: FaultKind) -> float:
+        return self._blast.share if kind.via is Via.PROXY else 1.0
 
     def _put_together(self, pattern: Pattern, count: int, faults: tuple[FaultSpec, ...], clients: Clients) -> Try:
         gap_s = {Pattern.STREAM: self._feel.e2e_s / 3, Pattern.TURNS: self._feel.gap_s}.get(pattern, 0.0)
@@ -163,13 +165,6 @@ def values_of(param: Param) -> tuple[float | str, ...]:
     small = {Unit.SECONDS: 0.1, Unit.BYTES: 200.0}.get(param.unit, 1.0)
     tried = (param.default, param.default / 4, param.default * 2, small)
     inside = (min(max(value, param.low), param.high) for value in tried)
-    whole = param.unit in (Unit.COUNT, Unit.BYTES)
-    return tuple(dict.fromkeys(float(round(value)) if whole else value for value in inside))
-
-
-def combinations_in(tries: Sequence[Try], size: int) -> int:
-    """Different combinations of so many kinds that occurred in these tries."""
-    together: set[tuple[str, ...]] = set()
-    for one in tries:
-        together.update(itertools.combinations(sorted({fault.kind for fault in one.faults}), size))
-    return len(together)
+    return tuple(
+        dict.fromkeys(float(round(value)) if param.unit in (Unit.COUNT, Unit.BYTES) else value for value in inside)
+    )

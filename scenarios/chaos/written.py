@@ -12,8 +12,9 @@ import tomli_w
 
 from scenarios.chaos.one_try import Try
 from scenarios.definition import Clients, FaultSpec, GateSpec, Over, Phase, Scenario, WindowSpec
-from scenarios.faults.kinds import KINDS
+from scenarios.faults.kinds import KINDS, Unit
 
+WHOLE = (Unit.BYTES, Unit.COUNT)
 _REPLACED = ("chaos", "search", "arrivals", "faults", "gates", "window")
 
 
@@ -95,21 +96,24 @@ def _clients(clients: Clients) -> dict[str, dict[str, float]]:
 def _fault(fault: FaultSpec) -> dict[str, Any]:
     """Only what is not as it is anyway."""
     written: dict[str, Any] = {"kind": fault.kind, "at": fault.at_s}
-    if fault.for_s:
+    if fault.for_s:  # 0 only where a kind has no length
         written["for"] = fault.for_s
     if fault.share != 1.0:
         written["share"] = fault.share
     if fault.hits:
         written["hits"] = fault.hits
-    defaults = {param.name: param.default for param in KINDS[fault.kind].params}
-    return written | {name: value for name, value in fault.params if value != defaults[name]}
+    params = {param.name: param for param in KINDS[fault.kind].params}
+    own = {name: value for name, value in fault.params if value != params[name].default}
+    return written | {name: _whole(value) if params[name].unit in WHOLE else value for name, value in own.items()}
+
+
+def _whole(value: float | str) -> float | str:
+    return value if isinstance(value, str) else int(value)
 
 
 def _gate(gate: GateSpec) -> dict[str, Any]:
-    written: dict[str, Any] = {"metric": gate.metric}
-    for key, value in (("min", gate.minimum), ("max", gate.maximum)):
-        if value is not None:
-            written[key] = value
+    bounds = {"min": gate.minimum, "max": gate.maximum}
+    written: dict[str, Any] = {"metric": gate.metric, **{key: at for key, at in bounds.items() if at is not None}}
     if gate.confidence != GateSpec(gate.metric).confidence:
         written["confidence"] = gate.confidence
     if gate.name:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.chaos.draw import CHECKS, Draws, combinations_in, undisturbed, values_of
+from scenarios.chaos.draw import CHECKS, Draws, undisturbed, values_of
 from scenarios.chaos.feel import Feel
 from scenarios.chaos.one_try import PLAIN, Try, in_words
 from scenarios.chaos.shrink import ddmin, plainer, shrink
@@ -116,14 +116,6 @@ def test_every_value_that_is_tried_is_within_the_bounds_of_its_parameter() -> No
             values = values_of(param)
             assert values[0] == param.default
             assert all(isinstance(v, str) or param.low <= v <= max(param.high, param.low) for v in values), kind.name
-
-
-def test_what_was_covered_is_counted_by_combinations_of_kinds() -> None:
-    reset, kill, stall = spec("network.reset"), spec("engine.kill"), spec("stream.stall")
-    tries = [Try((0.0,), (reset, kill)), Try((0.0,), (kill, reset)), Try((0.0,), (reset, kill, stall))]
-    assert combinations_in(tries, 1) == 3
-    assert combinations_in(tries, 2) == 3
-    assert combinations_in(tries, 3) == 1
 
 
 def test_a_try_without_faults_asks_all_that_will_ever_be_asked() -> None:
