@@ -11,19 +11,18 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from scenarios.chaos.feel import FIRST_S, Feel, Moment
+from scenarios.chaos.gates import settle_s
 from scenarios.chaos.one_try import PLAIN, Try
 from scenarios.definition import Blast, Chaos, Clients, Disconnect, FaultSpec, Retrying, SlowReader
-from scenarios.faults.kinds import FaultKind, Need, Param, Unit, Via
+from scenarios.faults.kinds import FaultKind, Param, Unit, Via
 
 CHECKS = 2  # requests that come when the faults are over and the target has had its time to settle
 CHECK_GAP_S = 0.2
 BURST = 4  # requests at once that fill a few places of most servers
-QUIET_S = 0.5  # after faults that leave the target's processes alone
 LENGTHS_S = (0.5, 1.0, 2.0)
 HEAVIEST = 8.0  # a kind that tells much is drawn at most so much more often than one that tells nothing
 _NEW_AT_LAST = 300  # draws that were all tried before: there is nothing new
 
-_PROCESS = (Need.PROCESS, Need.OURS, Need.MODEL)
 _SIZES = (1, 1, 2, 2, 2, 3)  # faults of a try, as often as they stand here
 
 # Where a kind alone tells most; of others see `_moments`. The kinds at the top are tried first.
@@ -62,7 +61,8 @@ class Draws:
 
     def __init__(self, seed: int, kinds: Sequence[FaultKind], chaos: Chaos, blast: Blast, feel: Feel) -> None:
         self._rng = random.Random(f"seatrial chaos {seed}")
-        self._kinds = {kind.name: kind for kind in kinds}
+        # what is not done on the way hits all there is
+        self._kinds = {kind.name: kind for kind in kinds if kind.via is Via.PROXY or blast.share == 1.0}
         self._weights = dict.fromkeys(self._kinds, 1.0)
         self._chaos = chaos
         self._most_faults = min(chaos.most_faults, blast.at_once)
@@ -86,6 +86,10 @@ class Draws:
             if worse and fault.kind in self._weights:
                 self._weights[fault.kind] = min(HEAVIEST, self._weights[fault.kind] * 1.5)
 
+    def forget(self, kind: str) -> None:
+        """Faults of this kind cannot be brought about after all."""
+        self._kinds.pop(kind, None)
+
     def _each_alone(self) -> Iterator[Try]:
         if not self._most_faults:
             return
@@ -94,7 +98,7 @@ class Draws:
         telling = [name for name in _TELLING if name in self._kinds]
         order = [*telling, *(name for name in names if name not in _TELLING)]
         for nth in range(max(len(moments) for moments in _TELLING.values())):
-            for kind in (self._kinds[name] for name in order):
+            for kind in (self._kinds[name] for name in order if name in self._kinds):
                 if nth < len(moments := _moments(kind)):
                     yield self._put_together(Pattern.BURST, BURST, (self._plainly(kind, moments[nth]),), PLAIN)
 
@@ -133,14 +137,10 @@ class Draws:
         asked = min(1 if pattern is Pattern.LONE else count, self._chaos.most_requests - checks)
         at_s = [round(FIRST_S + n * gap_s, 3) for n in range(asked)]
         over_s = max((*at_s, *(fault.at_s + fault.for_s for fault in faults)), default=0.0)
-        check_s = over_s + self._settle_s(faults)
-        at_s += [round(check_s + n * CHECK_GAP_S, 3) for n in range(checks)]
-        return Try(tuple(at_s), tuple(sorted(faults, key=lambda fault: fault.at_s)), clients)
-
-    def _settle_s(self, faults: tuple[FaultSpec, ...]) -> float:
-        """How long the target has after the last fault until it must be itself again."""
-        shaken = any(need in _PROCESS for fault in faults for need in self._kinds[fault.kind].needs)
-        return self._chaos.settle_s if shaken else min(QUIET_S, self._chaos.settle_s)
+        one = Try(tuple(at_s), tuple(sorted(faults, key=lambda fault: fault.at_s)), clients)
+        check_s = over_s + settle_s(one, self._chaos)
+        later = (round(check_s + n * CHECK_GAP_S, 3) for n in range(checks))
+        return dataclasses.replace(one, at_s=(*at_s, *later))
 
 
 def _moments(kind: FaultKind) -> tuple[Moment, ...]:

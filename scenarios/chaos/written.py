@@ -10,16 +10,17 @@ from typing import Any
 
 import tomli_w
 
+from scenarios.chaos.gates import Held
 from scenarios.chaos.one_try import Try
-from scenarios.definition import Clients, FaultSpec, GateSpec, Over, Phase, Scenario, WindowSpec
+from scenarios.definition import Clients, FaultSpec, GateSpec, Over, Phase, Scenario
 from scenarios.faults.kinds import KINDS, Unit
 
 WHOLE = (Unit.BYTES, Unit.COUNT)
 _REPLACED = ("chaos", "search", "arrivals", "faults", "gates", "window")
 
 
-def scenario_of(base: Scenario, one: Try, gates: tuple[GateSpec, ...]) -> Scenario:
-    """The base with the workload and the faults of the try, judged by `gates`."""
+def scenario_of(base: Scenario, one: Try, held: Held) -> Scenario:
+    """The base with the workload and the faults of the try, judged by one gate."""
     return dataclasses.replace(
         base,
         name=_name(base),
@@ -27,14 +28,14 @@ def scenario_of(base: Scenario, one: Try, gates: tuple[GateSpec, ...]) -> Scenar
         workload=dataclasses.replace(base.workload, clients=one.clients),
         arrivals=one.arrivals,
         faults=one.faults,
-        gates=gates,
-        window=WindowSpec(),
+        gates=(held.gate,),
+        window=held.window,
         search=None,
         chaos=None,
     )
 
 
-def toml_of(base: Scenario, one: Try, gates: tuple[GateSpec, ...], remarks: Iterable[str] = ()) -> str:
+def toml_of(base: Scenario, one: Try, held: Held, remarks: Iterable[str] = ()) -> str:
     """The text of that scenario's file: read, it is `scenario_of` the same. `remarks` become comments at its top.
 
     Files that the workload names are named with their whole paths, so that it can lie anywhere.
@@ -46,8 +47,9 @@ def toml_of(base: Scenario, one: Try, gates: tuple[GateSpec, ...], remarks: Iter
     read["arrivals"] = {"kind": arrivals.kind.value, "at": list(one.at_s), "duration": arrivals.duration_s}
     if one.faults:
         read["faults"] = [_fault(fault) for fault in one.faults]
-    if gates:
-        read["gates"] = [_gate(gate) for gate in gates]
+    if held.from_s:
+        read["window"] = {"warmup": held.from_s}
+    read["gates"] = [_gate(held.gate)]
     comments = "".join(f"# {_one_line(remark)}\n" for remark in remarks)
     return comments + tomli_w.dumps(read)
 
