@@ -153,11 +153,6 @@ def _later(fault: FaultSpec, by_s: float) -> FaultSpec:
     return dataclasses.replace(fault, at_s=round(fault.at_s + by_s, 3))
 
 
-def undisturbed(chaos: Chaos) -> Try:
-    """Every request that the search may ask, without a fault."""
-    return Try(tuple(round(FIRST_S + n * CHECK_GAP_S, 3) for n in range(chaos.most_requests)))
-
-
 def values_of(param: Param) -> tuple[float | str, ...]:
     """A few telling values of a parameter, its default first."""
     if isinstance(param.default, str):

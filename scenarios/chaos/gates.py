@@ -86,7 +86,7 @@ def _always(one: Try, known: Known, after_s: float) -> Iterator[tuple[Held, Phas
 
 def _held(gate: GateSpec, after_s: float) -> Held:
     """Gates that may be looked at all the time are for long runs: here they are judged at the end."""
-    gate = dataclasses.replace(gate, sequential=False)
+    gate = dataclasses.replace(gate, sequential=False, name=gate.name or gate.metric)
     if gate.phase is not Phase.AFTER:
         return Held(gate)
     return Held(dataclasses.replace(gate, phase=Phase.WHOLE), after_s)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scenarios.definition import ArrivalKind, Arrivals, Clients, FaultSpec
+from scenarios.chaos.feel import FIRST_S
+from scenarios.definition import ArrivalKind, Arrivals, Chaos, Clients, FaultSpec
 from scenarios.describe import clients_in_words
 from scenarios.faults.kinds import KINDS, Param, Unit
 
 PLAIN = Clients()
+_GAP_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,11 @@ class Try:
         """Its requests as a scenario has them; the run is over in the second after its last request or fault."""
         ends_s = max((self.at_s[-1], *(fault.at_s + fault.for_s for fault in self.faults)))
         return Arrivals(ArrivalKind.TIMES, math.floor(ends_s) + 1.0, at_s=self.at_s)
+
+
+def undisturbed(chaos: Chaos) -> Try:
+    """Every request that a search may ask, without a fault."""
+    return Try(tuple(round(FIRST_S + n * _GAP_S, 3) for n in range(chaos.most_requests)))
 
 
 def in_words(one: Try) -> str:

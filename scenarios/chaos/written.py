@@ -12,15 +12,15 @@ import tomli_w
 
 from scenarios.chaos.gates import Held
 from scenarios.chaos.one_try import Try
-from scenarios.definition import Clients, FaultSpec, GateSpec, Over, Phase, Scenario
+from scenarios.definition import Clients, FaultSpec, GateSpec, Over, Phase, Scenario, WindowSpec
 from scenarios.faults.kinds import KINDS, Unit
 
 WHOLE = (Unit.BYTES, Unit.COUNT)
 _REPLACED = ("chaos", "search", "arrivals", "faults", "gates", "window")
 
 
-def scenario_of(base: Scenario, one: Try, held: Held) -> Scenario:
-    """The base with the workload and the faults of the try, judged by one gate."""
+def scenario_of(base: Scenario, one: Try, held: Held | None = None) -> Scenario:
+    """The base with the workload and the faults of the try, judged by one gate or none."""
     return dataclasses.replace(
         base,
         name=_name(base),
@@ -28,8 +28,8 @@ def scenario_of(base: Scenario, one: Try, held: Held) -> Scenario:
         workload=dataclasses.replace(base.workload, clients=one.clients),
         arrivals=one.arrivals,
         faults=one.faults,
-        gates=(held.gate,),
-        window=held.window,
+        gates=() if held is None else (held.gate,),
+        window=WindowSpec() if held is None else held.window,
         search=None,
         chaos=None,
     )

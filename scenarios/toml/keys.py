@@ -77,7 +77,7 @@ RANDOM_KEYS = ("times", "from", "to")
 CONDITION_KEYS = ("metric", "above", "below", "for")
 BLAST_KEYS = ("share", "at_once", "length")
 MATRIX_KEYS = ("faults", "slot", "lead", "length")
-CHAOS_KEYS = ("budget", "faults", "most_faults", "most_requests")
+CHAOS_KEYS = ("budget", "faults", "most_faults", "most_requests", "settle")
 PROFILE_NAMES = (*PROFILES, "dataset", "trace", "synthetic", ODD_PROFILE)
 
 # Where a key that was put under the wrong table belongs.
@@ -97,6 +97,6 @@ HOMES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("above", "below"), "[[abort]]"),
         "at_once": "[blast_radius]",
         **dict.fromkeys(("slot", "lead"), "[matrix]"),
-        **dict.fromkeys(("budget", "most_faults", "most_requests"), "[chaos]"),
+        **dict.fromkeys(("budget", "most_faults", "most_requests", "settle"), "[chaos]"),
     }
 )

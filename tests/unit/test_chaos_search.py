@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.chaos.draw import CHECKS, Draws, undisturbed, values_of
+from scenarios.chaos.draw import CHECKS, Draws, values_of
 from scenarios.chaos.feel import Feel
-from scenarios.chaos.one_try import PLAIN, Try, in_words
+from scenarios.chaos.one_try import PLAIN, Try, in_words, undisturbed
 from scenarios.chaos.shrink import ddmin, plainer, shrink
 from scenarios.definition import Blast, Chaos, Clients, FaultSpec, Retrying
 from scenarios.faults.kinds import KINDS
