@@ -35,7 +35,8 @@ class Need(StrEnum):
     ANSWERS = "a profile whose answers are known: not trace, not synthetic, and no dataset without answers"
     DRIFT = "a drift in [workload]"
     ODD = 'the profile "odd" in [workload]'
-    DISTURBANCE = 'arrivals of kind "spike" or a [[faults]] entry'
+    DISTURBANCE = 'arrivals of kind "spike", a [[faults]] entry or a [matrix]'
+    FAULT = "a [[faults]] entry or a [matrix]"
     SEARCH = "a [search]"
     STEADY = "a run without a [search], which overloads the service on purpose"
     SAFETY = "a safety_share above 0 in [workload]"
@@ -66,6 +67,7 @@ LATENCIES = {
     "e2e_s": "due to the last token",
     "shed_s": "due to the end of an answer that says 'not now' (429 or 503 with Retry-After)",
 }
+COUNTS = frozenset({"lost", "stuck", "retried", "duplicated"})  # of requests, so that a part of a run has its own
 POOLED = frozenset({"itl_s"})  # many values of one request, which are not independent of each other
 
 
@@ -98,6 +100,7 @@ def _others() -> list[Metric]:
     rate, value = MetricKind.RATE, MetricKind.VALUE
     answers, drift = (Need.ANSWERS,), (Need.DRIFT,)
     steady = (Need.ORDINARY, Need.STEADY)
+    disturbed, faulty = (Need.ORDINARY, Need.DISTURBANCE), (Need.ORDINARY, Need.FAULT)
     return [
         Metric("goodput", rate, "share", "share of all planned requests that ended well inside every SLO", steady),
         Metric("ok_rate", rate, "share", "share of planned requests that ended ok", steady),
@@ -107,13 +110,17 @@ def _others() -> list[Metric]:
         Metric("accuracy.era_a", rate, "share", "accuracy before the world turned", answers),
         Metric("accuracy.era_b", rate, "share", "accuracy after the world turned", (Need.ANSWERS, Need.DRIFT)),
         Metric("odd.correct", rate, "share", "share of odd probes answered as a correct server does", (Need.ODD,)),
+        Metric("recovery_s.max", value, "s", "longest way back into the SLO after a disturbance", disturbed),
+        Metric("recovery_s.p95", value, "s", "p95 of the ways back into the SLO after the disturbances", disturbed),
+        Metric("detect_s.max", value, "s", "longest time from a fault's start to the first sign of it", faulty),
+        Metric("budget_spent", value, "share", "share of the run's error budget that requests in faults cost", faulty),
+        Metric("lost", value, "count", "requests that ended without their answer, save those put off", steady),
         Metric(
-            "recovery_s.max",
-            value,
-            "s",
-            "longest way back into the SLO after a disturbance",
-            (Need.ORDINARY, Need.DISTURBANCE),
+            "stuck", value, "count", "timeouts without a byte, and faults that service did not come back from", steady
         ),
+        Metric("retried", value, "count", "tries beyond the first", steady),
+        Metric("duplicated", value, "count", "requests that the target began to answer more than once", steady),
+        Metric("fingerprints", value, "count", "names of model and fingerprint in answers; 2: it was swapped"),
         Metric("engine.restarts", value, "count", "times the supervisor had to start the engine again"),
         Metric(
             "capacity.rate", value, "1/s", "highest steady rate inside the SLO, requests per second", (Need.SEARCH,)
@@ -147,6 +154,7 @@ def missing_needs(
         has[Need.SAFETY] = workload.safety_share > 0
     if arrivals is not None:
         has[Need.DISTURBANCE] = arrivals.kind is ArrivalKind.SPIKE or any_fault
+    has[Need.FAULT] = any_fault
     has[Need.SEARCH] = search
     has[Need.STEADY] = not search
     return tuple(need for need in metric.needs if not has[need])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ import msgspec
 from scenarios.capacity.document import capacity_of
 from scenarios.capacity.planned import PlannedProbe, probes_of
 from scenarios.capacity.search import rules_of
-from scenarios.definition import Scenario
+from scenarios.definition import Phase, Scenario
 from scenarios.errors import JournalError
 from scenarios.gates import InstrumentError, judge, samples_of
 from scenarios.journal import Answers, JournalReader
@@ -19,7 +21,7 @@ from scenarios.observation import Outcome
 from scenarios.result import Capacity, ResultDocument
 from scenarios.steady import why_uneven
 from scenarios.summary import Columns, FiredFault, SummaryContext, measured_window, stored_columns, summarise_columns
-from scenarios.tick import Event, Tick
+from scenarios.tick import Event, FaultMark, Tick
 from scenarios.verdict import conclude
 
 SCENARIO, INSTRUMENT, DRIFT, PROBES = "scenario", "instrument", "drift", "probes"  # keys in the journal's meta table
@@ -28,6 +30,7 @@ PHASE_JUDGE = "phase.judge"  # the event from which on nothing is read for the d
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
 GATES_DECIDED = "gates.decided"
+SIGNS = frozenset({"engine.died", "engine.hung", "engine.stalled"})  # events by which the target shows that it failed
 
 _COUNTED = ("asleep_s", "major_faults", "worker_deaths")
 
@@ -52,17 +55,27 @@ def rebuild(reader: JournalReader) -> ResultDocument:
     columns = stored_columns(reader)
     instrument = _facts(reader, INSTRUMENT)
     ours = run.environment.get("engine_ours") is True
-    events = events_of_run([event for _, event in reader.events()])
+    told = [event for _, event in reader.events()]
+    events = events_of_run(told)
+    faults = fired_faults(events, _heard_s(reader, told))
+    planned = scenario.faults or scenario.matrix
+    objectives = [
+        gate.minimum
+        for gate in scenario.gates
+        if gate.metric == "goodput" and gate.minimum is not None and gate.phase is Phase.WHOLE
+    ]
     context = SummaryContext(
         slo=scenario.slo,
         arrivals=scenario.arrivals,
-        faults=fired_faults(events),
+        faults=faults,
         instrument=instrument,
         drift=_facts(reader, DRIFT),
         engine_restarts=sum(event.kind == "engine.died" for event in events) if ours else None,
         ours=ours,
         capacity=_capacity(reader, scenario, columns),
-        even=not why_uneven(scenario.workload, scenario.arrivals, bool(scenario.faults), scenario.search is not None),
+        even=not why_uneven(scenario.workload, scenario.arrivals, bool(planned or faults), scenario.search is not None),
+        signs_s=tuple(event.t_s for event in events if event.kind in SIGNS),
+        objective=max(objectives) if objectives else None,
     )
     horizon_s = stopped_at(events, reader.last_tick()) if interrupted else None
     settled = None if (text := reader.meta(SETTLED)) is None else int(text)
@@ -87,17 +100,56 @@ def _capacity(reader: JournalReader, scenario: Scenario, columns: Columns) -> Ca
     return capacity_of(rules_of(scenario, scenario.search), scenario.slo, probes)
 
 
-def fired_faults(events: Sequence[Event]) -> tuple[FiredFault, ...]:
-    """The faults that really started, each with its end where it had one."""
-    fired: list[FiredFault] = []
+def fired_faults(events: Sequence[Event], heard_s: float) -> tuple[FiredFault, ...]:
+    """The faults that were brought about, and those that could not be, in the order in which that happened.
+
+    `heard_s`: when the runner was last heard of: a fault without an end was over then, as it was where a run that had
+    died with it was resumed.
+    """
+    found: list[FiredFault] = []
+    on: dict[int, int] = {}  # number -> place in `found`
+
+    def end(place: int, at_s: float, mark: FaultMark | None = None) -> None:
+        fault = found[place]
+        found[place] = dataclasses.replace(fault, end_s=max(fault.at_s, at_s))
+        if mark is not None:
+            found[place] = dataclasses.replace(found[place], undone=mark.undone, facts=mark.facts)
+
     for event in events:
-        if event.kind == "fault.start":
-            fired.append(FiredFault(event.text, event.t_s))
-        elif event.kind == "fault.end":
-            opens = [at for at, fault in enumerate(fired) if fault.kind == event.text and fault.end_s is None]
-            if opens:
-                fired[opens[0]] = fired[opens[0]]._replace(end_s=event.t_s)
-    return tuple(fired)
+        mark = event.fault
+        if event.kind == RESUMED:
+            for place in on.values():
+                end(place, event.t_s)
+            on.clear()
+        elif mark is None:
+            continue
+        elif event.kind == "fault.start":
+            on[mark.number] = len(found)
+            found.append(_fault(event, mark))
+        elif event.kind == "fault.skipped":
+            found.append(_fault(event, mark, why=event.text or "no reason was given"))
+        elif event.kind == "fault.end" and mark.number in on:
+            end(on.pop(mark.number), event.t_s, mark)
+    for place in on.values():
+        end(place, heard_s)
+    return tuple(found)
+
+
+def _fault(event: Event, mark: FaultMark, why: str = "") -> FiredFault:
+    return FiredFault(mark.number, mark.kind, event.t_s, event.t_s, words=mark.words, instant=mark.instant, why=why)
+
+
+def _heard_s(reader: JournalReader, told: Sequence[Event]) -> float:
+    """When the runner was last heard of before it began to judge."""
+    closed_s = math.inf
+    for event in told:
+        if event.kind == RESUMED:
+            closed_s = math.inf
+        elif event.kind in (PHASE_JUDGE, PHASE_DONE):
+            closed_s = min(closed_s, event.t_s)
+    last = reader.last_tick(closed_s)
+    spoke_s = max((event.t_s for event in events_of_run(told)), default=0.0)
+    return spoke_s if last is None else max(spoke_s, last.t_s)
 
 
 def _lost_share(columns: Columns, horizon_s: float | None, settled: int | None) -> float:

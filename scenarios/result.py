@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from scenarios.definition import Phase
+
 SCHEMA_VERSION = 1
 
 
@@ -38,6 +40,7 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     verdict: GateVerdict
     n: int
+    phase: Phase = Phase.WHOLE
     evidence: tuple[int, ...] = ()  # indexes of the observations that weigh most
     needed: int | None = None
     reason: str = ""
@@ -80,11 +83,15 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds from a disturbance's start (fault) or end (spike) to service inside the SLO; None: not in the run."""
+    """Seconds from a disturbance to service inside the SLO; None: not seen, in this run or before the next fault.
+
+    From the start of a fault that is over at once, from the end of one that lasted and of a spike.
+    """
 
     cause: str
-    at_s: float
+    at_s: float  # from when it counts
     recovered_s: float | None
+    watched_s: float | None = None  # where it is not known: how long at least service stayed outside
 
 
 class FaultOutcome(StrEnum):
@@ -123,6 +130,7 @@ class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
     undone: bool = True
     why: str = ""
     detected_s: float | None = None  # from its start to the first sign of it
+    out_s: float = 0.0  # service was outside the SLO for so long, at least
     recovered_s: float | None = None
     requests: int = 0
     lost: int = 0

@@ -58,6 +58,7 @@ class GateSample(msgspec.Struct, frozen=True, kw_only=True):
     bound: str  # "<= 0.8"
     measured: float | None
     state: str
+    note: str = ""  # why it is open
 
 
 class InstrumentSample(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios.definition import GateSpec
-from scenarios.gates.bound import BEYOND, bound_text, open_text, printable
+from scenarios.gates.bound import BEYOND, bound_text, gate_name, open_text, printable
 from scenarios.gates.doubt import SINCE_STAMP
 from scenarios.gates.evidence import against, extremes
 from scenarios.gates.samples import DEPENDS_ON_TIMES, Samples
@@ -44,9 +44,10 @@ def judge_anytime(gate: GateSpec, samples: Samples) -> GateResult:
     if measured is not None and not np.isfinite(measured):
         notes.append(BEYOND)
     return GateResult(
-        name=gate.name or gate.metric,
+        name=gate_name(gate),
         metric=gate.metric,
         bound=bound_text(gate),
+        phase=gate.phase,
         measured=printable(measured),
         interval=(printable(low, seen), printable(high)),
         confidence=gate.confidence,

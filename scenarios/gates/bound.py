@@ -6,12 +6,17 @@ import math
 
 import numpy as np
 
-from scenarios.definition import GateSpec
+from scenarios.definition import GateSpec, Phase
 from scenarios.metrics import METRICS
 from scenarios.result import GateVerdict
 from scenarios.summary.columns import Floats
 
 BEYOND = "so many requests were never answered that the percentile lies beyond every time measured"
+
+
+def gate_name(gate: GateSpec) -> str:
+    """What reports call it: its own name, else the metric and the part of the run."""
+    return gate.name or (gate.metric if gate.phase is Phase.WHOLE else f"{gate.metric} {gate.phase}")
 
 
 def bound_text(gate: GateSpec) -> str:

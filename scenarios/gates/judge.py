@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from scenarios.definition import GateSpec
+from scenarios.definition import GateSpec, Phase
 from scenarios.gates.anytime import judge_anytime
-from scenarios.gates.bound import allows_no_exception, bound_text, open_text, side
+from scenarios.gates.bound import allows_no_exception, bound_text, gate_name, open_text, side
 from scenarios.gates.evidence import against
 from scenarios.gates.percentile import judge_percentile
 from scenarios.gates.rate import judge_rate
@@ -22,7 +22,14 @@ from scenarios.gates.samples import Samples
 from scenarios.metrics import METRICS, POOLED, MetricKind
 from scenarios.result import GateResult, GateVerdict
 from scenarios.stats import binomial, needed
+from scenarios.steady import why_no_phase
 from scenarios.summary.rates import AS_MEASURED
+
+_NO_PHASE = {
+    Phase.BEFORE: "no request was due before the first fault",
+    Phase.DURING: "no request was due while a fault was on",
+    Phase.AFTER: "no request was due after the last fault, once service was back",
+}
 
 
 def judge(gates: Sequence[GateSpec], samples: Samples) -> tuple[GateResult, ...]:
@@ -38,6 +45,12 @@ def judge(gates: Sequence[GateSpec], samples: Samples) -> tuple[GateResult, ...]
 
 def _judge(gate: GateSpec, samples: Samples) -> GateResult:
     metric = METRICS[gate.metric]
+    if gate.phase is not Phase.WHOLE:
+        if why := why_no_phase(gate.metric):
+            return _open(gate, f"{why}: no part of it can be looked at")
+        samples = samples.part(gate.phase)
+        if not len(samples.columns.index):
+            return _open(gate, _NO_PHASE[gate.phase] if samples.shadows else "no fault was brought about")
     if metric.kind is MetricKind.VALUE:
         return judge_value(gate, samples)
     if metric.kind is MetricKind.DIFFERENCE:
@@ -71,9 +84,10 @@ def judge_difference(gate: GateSpec, samples: Samples) -> GateResult:
         more = needed.more_for_difference(lambda times: at(times) is not GateVerdict.INCONCLUSIVE, requests)
         note = open_text(gate, more)
     return GateResult(
-        name=gate.name or gate.metric,
+        name=gate_name(gate),
         metric=gate.metric,
         bound=bound_text(gate),
+        phase=gate.phase,
         measured=a.rate - b.rate,
         interval=binomial.difference(a.hits, a.n, b.hits, b.n, gate.confidence),
         confidence=gate.confidence,
@@ -87,9 +101,10 @@ def judge_difference(gate: GateSpec, samples: Samples) -> GateResult:
 
 def _open(gate: GateSpec, why: str) -> GateResult:
     return GateResult(
-        name=gate.name or gate.metric,
+        name=gate_name(gate),
         metric=gate.metric,
         bound=bound_text(gate),
+        phase=gate.phase,
         measured=None,
         interval=None,
         confidence=gate.confidence,
@@ -112,9 +127,10 @@ def judge_value(gate: GateSpec, samples: Samples) -> GateResult:
     elif value.measured is None and value.at_least is not None:
         interval = (value.at_least, None)
     return GateResult(
-        name=gate.name or gate.metric,
+        name=gate_name(gate),
         metric=gate.metric,
         bound=bound_text(gate),
+        phase=gate.phase,
         measured=value.measured,
         interval=interval,
         confidence=gate.confidence,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from scenarios.definition import GateSpec
-from scenarios.gates.bound import bound_text, side
+from scenarios.definition import GateSpec, Phase
+from scenarios.gates.bound import bound_text, gate_name, side
 from scenarios.gates.rate import rate_side
 from scenarios.metrics import METRICS, MetricKind
 from scenarios.result import GateVerdict
@@ -30,8 +30,9 @@ def so_far(
 ) -> tuple[GateSample, ...]:
     """One sample for each gate. `sketches` by latency ("ttft_s"), `counts` (hits, n) by rate metric, `values` by name.
 
-    A metric that is not given is open. A rate counts finished requests only; a value is open until it is known. A
-    sequential gate stands where `sequential` says, by its place in `gates`: that is no view but the decision itself.
+    A metric that is not given is open, and so is a gate on a part of the run. A rate counts finished requests only; a
+    value is open until it is known. A sequential gate stands where `sequential` says, by its place in `gates`: that is
+    no view but the decision itself.
     """
     return tuple(_so_far(gate, sketches, counts, values, sequential.get(place)) for place, gate in enumerate(gates))
 
@@ -61,12 +62,16 @@ def _so_far(
             verdict = GateVerdict.INCONCLUSIVE if measured is None else side(gate, measured, measured)
     if gate.sequential:
         verdict = standing or GateVerdict.INCONCLUSIVE
+    note = ""
+    if gate.phase is not Phase.WHOLE:  # what was counted is of the whole run
+        measured, verdict, note = None, GateVerdict.INCONCLUSIVE, "judged at the end"
     return GateSample(
-        name=gate.name or gate.metric,
+        name=gate_name(gate),
         metric=gate.metric,
         bound=bound_text(gate),
         measured=measured,
         state=_STATES.get(verdict, "open"),
+        note=note,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios.definition import GateSpec
-from scenarios.gates.bound import BEYOND, alike_text, bound_text, open_text, printable, side
+from scenarios.gates.bound import BEYOND, alike_text, bound_text, gate_name, open_text, printable, side
 from scenarios.gates.doubt import quantile_doubt
 from scenarios.gates.evidence import extremes
 from scenarios.gates.samples import Samples
@@ -57,9 +57,10 @@ def judge_percentile(gate: GateSpec, samples: Samples) -> GateResult:
     if worth < WORTH_SAYING * len(values):
         notes.append(alike_text(len(values), worth))
     return GateResult(
-        name=gate.name or gate.metric,
+        name=gate_name(gate),
         metric=gate.metric,
         bound=bound_text(gate),
+        phase=gate.phase,
         measured=printable(measured),
         interval=(printable(low, values), printable(high)) if len(values) else None,
         confidence=gate.confidence,

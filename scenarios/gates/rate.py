@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scenarios.definition import GateSpec
-from scenarios.gates.bound import alike_text, allows_no_exception, bound_text, open_text, side
+from scenarios.gates.bound import alike_text, allows_no_exception, bound_text, gate_name, open_text, side
 from scenarios.gates.doubt import rate_doubt
 from scenarios.gates.evidence import against
 from scenarios.gates.samples import DEPENDS_ON_TIMES, Samples
@@ -38,9 +38,10 @@ def judge_rate(gate: GateSpec, samples: Samples) -> GateResult:
         bad = high if gate.maximum == 0.0 else 1.0 - low
         note = f"no exception in {found.n}; a share of exceptions up to {bad:.2%} is not excluded"
     return GateResult(
-        name=gate.name or gate.metric,
+        name=gate_name(gate),
         metric=gate.metric,
         bound=bound_text(gate),
+        phase=gate.phase,
         measured=found.rate,
         interval=(low, high) if found.n else None,
         confidence=gate.confidence,

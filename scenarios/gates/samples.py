@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from scenarios.definition import GateSpec, Over
+from scenarios.definition import GateSpec, Over, Phase
 from scenarios.gates.instrument import InstrumentError
 from scenarios.metrics import METRICS
 from scenarios.observation import Outcome
-from scenarios.result import Recovery
+from scenarios.result import FaultOutcome, FaultResult, Recovery
 from scenarios.summary.columns import Columns, Floats
 from scenarios.summary.context import SummaryContext
+from scenarios.summary.faults import fault_results, is_duplicated, is_lost, is_stuck, retries
+from scenarios.summary.phases import phase_rows
 from scenarios.summary.rates import Share, Shift, share
-from scenarios.summary.summarise import recovery_of
-from scenarios.summary.window import Measured, or_never
+from scenarios.summary.shadows import Shadow, aftermath_of
+from scenarios.summary.window import Measured, cut, or_never
 
 DEPENDS_ON_TIMES = frozenset({"goodput"})  # of the shares
 
@@ -35,7 +39,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """columns: of the requests in the measured window; `whole`: of all.
+    """columns: of the requests in the measured window, and of `phase` only; `whole`: of all.
 
     interrupted: requests that were never sent, or cut off by the stop, then count in no rate. early: the gates ended
     the run before its plan did.
@@ -45,9 +49,19 @@ class Samples:
     whole: Columns
     context: SummaryContext
     recovery: tuple[Recovery, ...] = ()
+    shadows: tuple[Shadow, ...] = ()
+    faults: tuple[FaultResult, ...] = ()
+    phase: Phase = Phase.WHOLE
     instrument: InstrumentError = field(default_factory=InstrumentError)
     interrupted: bool = False
     early: bool = False
+
+    def part(self, phase: Phase) -> Samples:
+        """Only what was due in that part of the run."""
+        if phase is Phase.WHOLE:
+            return self
+        columns = cut(self.columns, phase_rows(self.columns, self.shadows, phase))
+        return dataclasses.replace(self, columns=columns, phase=phase)
 
     def share(self, metric: str, shift: Shift) -> Share:
         """The rows behind a rate. Raises KeyError for a name that is none."""
@@ -81,7 +95,20 @@ class Samples:
         """A metric that is one number. Raises KeyError for a name that is none."""
         match metric:
             case "recovery_s.max":
-                return self._recovery()
+                return self._recovery(1.0)
+            case "recovery_s.p95":
+                return self._recovery(0.95)
+            case "lost" | "stuck" | "retried" | "duplicated":
+                return self._counted(metric)
+            case "detect_s.max":
+                found = [one.detected_s for one in self.faults if one.detected_s is not None]
+                return Value(max(found), n=len(found)) if found else Value(why="no fault was noticed")
+            case "budget_spent":
+                return self._budget()
+            case "fingerprints":
+                names = self.whole.fingerprints
+                why = "" if names else "no answer named its model"
+                return Value(float(len(names)) if names else None, n=sum(names.values()), why=why)
             case "engine.restarts":
                 count = self.context.engine_restarts
                 why = "the engine's restarts are known only for the embedded engine"
@@ -92,19 +119,45 @@ class Samples:
                 return self._drift(metric.partition(".")[2])
         raise KeyError(metric)
 
-    def _recovery(self) -> Value:
+    def _recovery(self, q: float) -> Value:
+        """The q-quantile of the ways back; one that was not seen counts with as long as service is known to have been
+        out, and the whole is at least so much then.
+        """
         if not self.recovery:
             return Value(why="no disturbance happened")
-        never = [one for one in self.recovery if one.recovered_s is None]
-        known = max((one.recovered_s for one in self.recovery if one.recovered_s is not None), default=0.0)
-        if not never:
-            return Value(known, n=len(self.recovery))
-        sent = ~self.whole.odd & ~self.whole.is_outcome(Outcome.UNSENT)
-        watched_to_s = float(self.whole.due_s[sent].max(initial=0.0))
-        first = min(never, key=lambda one: one.at_s)
-        at_least = max(known, watched_to_s - first.at_s)
-        why = f"after {first.cause} at {first.at_s:g} s service did not come back inside the SLO in the rest of the run"
-        return Value(at_least=max(0.0, at_least), n=len(self.recovery), why=why)
+        by_length = sorted(self.recovery, key=lambda one: (one.recovered_s is None, one.recovered_s or 0.0))
+        rank = max(1, math.ceil(q * len(by_length) - 1e-9))
+        measured = by_length[rank - 1].recovered_s
+        if measured is not None:
+            return Value(measured, n=len(self.recovery))
+        known = sorted(one.watched_s or 0.0 if one.recovered_s is None else one.recovered_s for one in self.recovery)
+        first = min((one for one in self.recovery if one.recovered_s is None), key=lambda one: one.at_s)
+        why = f"after {first.cause} at {first.at_s:g} s service was not seen to come back inside the SLO"
+        return Value(at_least=known[rank - 1], n=len(self.recovery), why=why)
+
+    def _counted(self, metric: str) -> Value:
+        columns = self.columns
+        n = int((~columns.odd).sum())
+        if not n:
+            return Value(why="no request counts for it")
+        match metric:
+            case "lost":
+                count = int(is_lost(columns).sum())
+            case "retried":
+                count = retries(columns)
+            case "duplicated":
+                count = int(is_duplicated(columns).sum())
+            case _:
+                count = int(is_stuck(columns).sum())
+                if self.phase in (Phase.WHOLE, Phase.AFTER):
+                    count += sum(one.outcome is FaultOutcome.STUCK for one in self.faults)
+        return Value(float(count), n=n)
+
+    def _budget(self) -> Value:
+        if self.context.objective is None:
+            return Value(why="there is no error budget without a gate on the goodput of the whole run")
+        spent = [one.budget_spent for one in self.faults if one.budget_spent is not None]
+        return Value(sum(spent), n=len(spent)) if spent else Value(why="no fault was brought about")
 
     def _capacity(self) -> Value:
         capacity = self.context.capacity
@@ -135,11 +188,14 @@ def samples_of(
     early: bool = False,
 ) -> Samples:
     """Samples of a run from the columns that its summary was made of; all of its requests where no window is given."""
+    aftermath = aftermath_of(columns, context)
     return Samples(
         columns=columns if measured is None else measured.columns,
         whole=columns,
         context=context,
-        recovery=recovery_of(columns, context),
+        recovery=aftermath.recovery,
+        shadows=aftermath.shadows,
+        faults=fault_results(columns, context, aftermath),
         instrument=instrument or InstrumentError(),
         interrupted=interrupted,
         early=early,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scenarios.errors import JournalError
 
-FORMAT = 2
+FORMAT = 3
 FILE_NAME = "journal.sqlite"
 
 # What is asked of a million rows at once is a column; what is asked of one request at a time is packed.
@@ -23,8 +23,8 @@ CREATE TABLE observation (
     idx INTEGER PRIMARY KEY, outcome TEXT NOT NULL, due_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, sent_ns INTEGER,
     first_ns INTEGER, answer_ns INTEGER, last_ns INTEGER, status INTEGER, prompt_tokens INTEGER,
     completion_tokens INTEGER, finish_reason TEXT NOT NULL, retry_after_s REAL, worker INTEGER NOT NULL,
-    attempts INTEGER NOT NULL, error TEXT NOT NULL, answer_chars INTEGER NOT NULL, answer_sha256 BLOB,
-    answer_block INTEGER);
+    attempts INTEGER NOT NULL, begun INTEGER NOT NULL, fingerprint TEXT NOT NULL, error TEXT NOT NULL,
+    answer_chars INTEGER NOT NULL, answer_sha256 BLOB, answer_block INTEGER);
 CREATE TABLE stream (idx INTEGER PRIMARY KEY, events INTEGER NOT NULL, event_ns BLOB NOT NULL);
 CREATE TABLE judged (idx INTEGER PRIMARY KEY, correct INTEGER NOT NULL);
 CREATE TABLE finding (

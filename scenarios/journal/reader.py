@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import zlib
 from collections import OrderedDict
@@ -71,7 +72,8 @@ class JournalReader:
             raise JournalError(f"{path}: not a readable journal ({error})") from error
         if version != str(FORMAT):
             self._db.close()
-            raise JournalError(f"{path}: journal format {version or 'unknown'}; this build reads format {FORMAT}")
+            what = f"{path}: journal format {version or 'unknown'}; this build reads format {FORMAT}"
+            raise JournalError(f"{what}: read it with the build that wrote it")
         self._blocks = _Blocks(self._db)
 
     def __enter__(self) -> JournalReader:
@@ -178,9 +180,11 @@ class JournalReader:
         rows = self._db.execute(query, (after, limit)).fetchall()
         return [(seq, decode(body)) for seq, body in reversed(rows)]
 
-    def last_tick(self) -> Tick | None:
-        row = self._db.execute("SELECT body FROM tick ORDER BY seq DESC LIMIT 1").fetchone()
-        return None if row is None else msgspec.msgpack.decode(row[0], type=Tick)
+    def last_tick(self, until_s: float = math.inf) -> Tick | None:
+        """The newest tick of those until then."""
+        decode = msgspec.msgpack.Decoder(Tick).decode
+        newest_first = (decode(body) for (body,) in self._db.execute("SELECT body FROM tick ORDER BY seq DESC"))
+        return next((tick for tick in newest_first if tick.t_s <= until_s), None)
 
     def events(self, after: int = 0) -> list[tuple[int, Event]]:
         """Events with an id above `after`, oldest first."""

@@ -14,7 +14,7 @@ Row = tuple[Any, ...]
 
 PLAIN = (
     "index", "outcome", "due_ns", "end_ns", "sent_ns", "first_ns", "answer_ns", "last_ns", "status", "prompt_tokens",
-    "completion_tokens", "finish_reason", "retry_after_s", "worker", "attempts", "error",
+    "completion_tokens", "finish_reason", "retry_after_s", "worker", "attempts", "begun", "fingerprint", "error",
 )  # fmt: skip
 """The fields of an observation that are columns of its row, in their order; `event_ns` and `answer` are packed."""
 
@@ -27,8 +27,8 @@ def observation_row(observation: Observation, error: str, chars: int, digest: by
     o = observation
     return (
         o.index, o.outcome.value, o.due_ns, o.end_ns, o.sent_ns, o.first_ns, o.answer_ns, o.last_ns, o.status,
-        o.prompt_tokens, o.completion_tokens, o.finish_reason, o.retry_after_s, o.worker, o.attempts, error, chars,
-        digest, block,
+        o.prompt_tokens, o.completion_tokens, o.finish_reason, o.retry_after_s, o.worker, o.attempts, o.begun,
+        o.fingerprint, error, chars, digest, block,
     )  # fmt: skip
 
 

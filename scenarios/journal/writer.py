@@ -40,7 +40,7 @@ ANSWERS = "answers"  # key in the meta table
 
 _BLOCK = "INSERT INTO block VALUES (?, ?)"
 _PLAN = "INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_OBSERVATION = f"INSERT INTO observation VALUES ({', '.join('?' * 19)})"
+_OBSERVATION = f"INSERT INTO observation VALUES ({', '.join('?' * 21)})"
 _STREAM = "INSERT INTO stream VALUES (?, ?, ?)"
 _JUDGED = "INSERT INTO judged VALUES (?, ?)"
 _FINDING = f"INSERT INTO finding VALUES (NULL, {', '.join('?' * 8)})"

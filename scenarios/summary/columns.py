@@ -1,4 +1,4 @@
-"""Plan, observations, judgements and findings as numpy columns: about 80 bytes a request and 12 a gap.
+"""Plan, observations, judgements and findings as numpy columns: about 85 bytes a request and 12 a gap.
 
 Row i is request i in the order of the plan. Seconds are float64, NaN where a request has no such time. Latencies start
 at due, the raw ones at sent. Odd probes have rows (they count in the outcomes) but no latencies: a probe that sends
@@ -10,6 +10,7 @@ from a journal (summary.stored) or from objects (`columns_of`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -32,6 +33,7 @@ Rows = Iterable[Sequence[tuple[Any, ...]]]
 
 OUTCOMES = tuple(Outcome)
 MOST_GAPS = 1_000_000  # beyond it whole streams are left out evenly: enough for any percentile, in 12 MB
+MOST_FINGERPRINTS = 1_000  # a target may think of a new one for each answer
 NONE = -(1 << 62)  # a time that a request does not have
 _CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 _CODE_OF_WORD = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}
@@ -58,11 +60,14 @@ class Columns:
     era_b: Mask
     tokens: Ints
     correct: npt.NDArray[np.int8]
+    attempts: npt.NDArray[np.int16]
+    begun: npt.NDArray[np.int16]  # attempts that the target began to answer
     gap_s: Floats  # pooled gaps of all streams
     gap_row: npt.NDArray[np.int32]
     gap_share: float  # of the gaps there were; below 1 beyond MOST_GAPS
     flagged: Mapping[str, Ints]  # category -> rows whose answer has such a finding
     findings: Mapping[str, int]  # category -> findings in answers; "prompt.<category>" -> in prompts
+    fingerprints: Mapping[str, int]  # model and fingerprint as answers name them -> answers, the most frequent first
 
     @property
     def due_s(self) -> Floats:
@@ -73,6 +78,11 @@ class Columns:
     def end_s(self) -> Floats:
         """When each was over."""
         return np.asarray(self.times_ns[_END] / 1e9)
+
+    @property
+    def answered(self) -> Mask:
+        """Of which a word of an answer came."""
+        return np.asarray(self.times_ns[_FIRST] != NONE)
 
     @property
     def sent(self) -> Mask:
@@ -186,23 +196,30 @@ def gap_step(gaps: int) -> int:
 def make_columns(n: int, rows: Rows, streams: Rows, gaps: int, findings: Rows) -> Columns:
     """Columns of `n` requests.
 
-    rows: index, profile, era, hangs_up, outcome, the six times, tokens, has_text, correct, in the order of the plan
-    (NONE or -1 for what there is not). streams: index, number of events and packed times, of every `gap_step(gaps)`-th
-    index. gaps: how many there are in all. findings: category, place, index.
+    rows: index, profile, era, hangs_up, outcome, the six times, tokens, has_text, correct, attempts, begun and
+    fingerprint, in the order of the plan (NONE, -1 or "" for what there is not). streams: index, number of events and
+    packed times, of every `gap_step(gaps)`-th index. gaps: how many there are in all. findings: category, place, index.
     """
     index, tokens = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     times_ns = np.empty((6, n), dtype=np.int64)
     outcome, correct = np.empty(n, dtype=np.int8), np.empty(n, dtype=np.int8)
-    profile = np.empty(n, dtype=np.int16)
+    profile, attempts, begun = (np.empty(n, dtype=np.int16) for _ in range(3))
     era_b, has_text, hangs_up = (np.empty(n, dtype=np.bool_) for _ in range(3))
     names: dict[str, int] = {}
+    fingerprints: Counter[str] = Counter()
     at = 0
     for block in rows:
         part = slice(at, at + len(block))
         at += len(block)
-        indexes, profiles, eras, hang_ups, outcomes, *times, counts, texts, verdicts = zip(*block, strict=True)
+        indexes, profiles, eras, hang_ups, outcomes, *times, counts, texts, verdicts, tries, begins, models = zip(
+            *block, strict=True
+        )
         index[part], tokens[part], correct[part] = indexes, counts, verdicts
         times_ns[:, part] = times
+        attempts[part], begun[part] = tries, begins
+        fingerprints.update(models)
+        if len(fingerprints) > MOST_FINGERPRINTS:
+            fingerprints = Counter(dict(fingerprints.most_common(MOST_FINGERPRINTS)))
         outcome[part] = [_CODE_OF_WORD[word] for word in outcomes]
         profile[part] = [names.setdefault(name, len(names)) for name in profiles]
         era_b[part] = [era == "B" for era in eras]
@@ -228,9 +245,16 @@ def make_columns(n: int, rows: Rows, streams: Rows, gaps: int, findings: Rows) -
         gap_s=gap_s,
         gap_row=gap_row,
         gap_share=1.0 / gap_step(gaps),
+        attempts=attempts,
+        begun=begun,
         flagged=flagged,
         findings=found,
+        fingerprints={name: count for name, count in sorted(fingerprints.items(), key=_frequent_first) if name},
     )
+
+
+def _frequent_first(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
 
 
 def _row(request: PlannedRequest, one: Observation, correct: int) -> tuple[Any, ...]:
@@ -245,6 +269,9 @@ def _row(request: PlannedRequest, one: Observation, correct: int) -> tuple[Any, 
         -1 if one.completion_tokens is None else one.completion_tokens,
         bool(one.answer),
         correct,
+        one.attempts,
+        one.begun,
+        one.fingerprint,
     )
 
 

@@ -75,6 +75,23 @@ def good(columns: Columns, slo: Slo, shift: Shift = AS_MEASURED) -> Mask:
     return inside
 
 
+def missed_s(columns: Columns, slo: Slo) -> Floats:
+    """When it was clear that a request would not end well inside the SLO, from the run's start; infinite for good ones.
+
+    That is at its end, or before it when its first token or its end was due.
+    """
+    served = good(columns, slo)
+    due_s = columns.due_s
+    missed = np.where(served, np.inf, columns.end_s)
+    if slo.ttft_s is not None:
+        late = ~served & ~(columns.latency_s["ttft_s"] <= slo.ttft_s)
+        missed[late] = np.minimum(missed[late], due_s[late] + slo.ttft_s)
+    if slo.e2e_s is not None:
+        late = ~served & (columns.end_s - due_s > slo.e2e_s)
+        missed[late] = np.minimum(missed[late], due_s[late] + slo.e2e_s)
+    return np.asarray(missed)
+
+
 def share(columns: Columns, slo: Slo, metric: str, shift: Shift = AS_MEASURED) -> Share:
     """The rows behind a rate metric. Raises KeyError for a name that is no rate."""
     planned = ~columns.odd

@@ -11,7 +11,7 @@ _TIMES = ", ".join(f"COALESCE(o.{name}_ns, {NONE})" for name in ("sent", "first"
 _ROWS = f"""
 SELECT p.idx, p.profile, p.era, p.hangs_up, COALESCE(o.outcome, '{Outcome.UNSENT}'), COALESCE(o.due_ns, p.due_ns),
     COALESCE(o.end_ns, p.due_ns), {_TIMES}, COALESCE(o.completion_tokens, -1), COALESCE(o.answer_chars, 0) > 0,
-    COALESCE(j.correct, -1)
+    COALESCE(j.correct, -1), COALESCE(o.attempts, 1), COALESCE(o.begun, 0), COALESCE(o.fingerprint, '')
 FROM plan p LEFT JOIN observation o USING (idx) LEFT JOIN judged j USING (idx) ORDER BY p.idx
 """
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
-from scenarios.definition import ArrivalKind, WindowSpec
+from scenarios.definition import WindowSpec
 from scenarios.errors import MiscountError
 from scenarios.observation import Finding, Judged, Observation, Outcome
-from scenarios.recovery import Disturbance, recoveries
 from scenarios.request import PlannedRequest
-from scenarios.result import Latency, Recovery, Summary
+from scenarios.result import Latency, Summary
 from scenarios.stats.order import Floats, quantile
 from scenarios.summary.columns import OUTCOMES, Columns, Mask, columns_of
 from scenarios.summary.context import SummaryContext
-from scenarios.summary.rates import good, share
+from scenarios.summary.faults import fault_results
+from scenarios.summary.rates import share
+from scenarios.summary.shadows import aftermath_of
 from scenarios.summary.window import Measured, measured_window
+
+MOST_NAMED = 20  # fingerprints
 
 
 def summarise(
@@ -36,13 +40,14 @@ def summarise(
 def summarise_columns(whole: Columns, context: SummaryContext, measured: Measured | None = None) -> Summary:
     """The same from columns that were read before, so that gates and summary share one reading.
 
-    Outcomes, findings and recovery are of the whole run, all else of the requests due in the measured window (default:
-    from the first to the last due time). Goodput is the share of the planned ones but the odd probes, which `odd`
-    judges. Percentiles are nearest-rank (stats.order). Throughput counts the tokens and requests that ended ok inside
-    the window, whenever they were due.
+    Outcomes, findings, faults and recovery are of the whole run, all else of the requests due in the measured window
+    (default: from the first to the last due time). Goodput is the share of the planned ones but the odd probes, which
+    `odd` judges. Percentiles are nearest-rank (stats.order). Throughput counts the tokens and requests that ended ok
+    inside the window, whenever they were due.
     """
     measured = measured or measured_window(whole, WindowSpec(), cut_off=False)
     columns = measured.columns
+    aftermath = aftermath_of(whole, context)
     counts = np.bincount(whole.outcome, minlength=len(OUTCOMES))
     outcomes = {outcome.value: int(count) for outcome, count in zip(OUTCOMES, counts, strict=True)}
     if sum(outcomes.values()) != len(whole.index):
@@ -79,11 +84,13 @@ def summarise_columns(whole: Columns, context: SummaryContext, measured: Measure
         findings=dict(whole.findings),
         drift=dict(context.drift),
         odd={"probes": probes.n, "correct": probes.hits, "wrong": probes.n - probes.hits},
-        recovery=recovery_of(whole, context),
+        recovery=aftermath.recovery,
         instrument=dict(context.instrument),
         not_measured=_not_measured(columns, context, tokens_from, any_sent=bool(whole.sent.any())),
         capacity=context.capacity,
         window=measured.window,
+        faults=fault_results(whole, context, aftermath),
+        fingerprints=dict(islice(whole.fingerprints.items(), MOST_NAMED)),
     )
 
 
@@ -91,24 +98,6 @@ def latency_of(columns: Columns, name: str) -> Latency:
     """Percentiles of one latency; the raw ones, from sent, where due plays a part in it."""
     raw = columns.raw_s.get(name)
     return _latency(columns.latency_s[name], raw)
-
-
-def recovery_of(columns: Columns, context: SummaryContext) -> tuple[Recovery, ...]:
-    """How long service was out of the SLO after each fault and after the spike, in the order of their starts.
-
-    Clients that hung up on purpose are left out: that they got no whole answer says nothing about the service.
-    """
-    disturbances = [Disturbance(fault.kind, fault.at_s, fault.end_s) for fault in context.fired()]
-    unsent = columns.is_outcome(Outcome.UNSENT)
-    sent = ~columns.odd & ~unsent
-    rows = sent & ~(columns.is_outcome(Outcome.CANCELLED) & columns.hangs_up)
-    arrivals = context.arrivals
-    ended_s = arrivals.spike_at_s + arrivals.spike_s
-    reached = not unsent.any() or ended_s <= columns.due_s[sent].max(initial=0.0)
-    if arrivals.kind is ArrivalKind.SPIKE and reached:
-        disturbances.append(Disturbance("spike", ended_s, ended_s))
-    inside = good(columns, context.slo)
-    return recoveries(columns.due_s[rows], inside[rows], sorted(disturbances, key=lambda one: one.at_s))
 
 
 def _latency(values: Floats, raw: Floats | None = None) -> Latency:

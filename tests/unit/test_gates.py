@@ -14,7 +14,7 @@ from scenarios.observation import Finding, Judged, Observation, Outcome
 from scenarios.request import PlannedRequest
 from scenarios.result import GateResult, GateVerdict
 from scenarios.stats.sketch import LogSketch
-from scenarios.summary import SummaryContext, columns_of
+from scenarios.summary import FiredFault, SummaryContext, columns_of
 
 PASS, FAIL, OPEN, INVALID = GateVerdict.PASS, GateVerdict.FAIL, GateVerdict.INCONCLUSIVE, GateVerdict.INVALID
 STEADY = Arrivals(kind=ArrivalKind.CONSTANT, duration_s=10, rate=1)
@@ -194,13 +194,13 @@ def test_a_value_is_compared_as_it_is() -> None:
 
 
 def test_a_service_that_never_came_back_fails_a_recovery_gate_that_the_run_outlasted() -> None:
-    faults: Any = (("engine.kill", 20.0),)
+    faults = (FiredFault(1, "engine.kill", 20.0, 20.0, instant=True),)
     ok, lost = [0.1] * 20, 40
     late = one(GateSpec(metric="recovery_s.max", maximum=30), ok, failed=lost, faults=faults)
     assert (late.verdict, late.measured, late.interval) == (FAIL, None, (39.0, None))
     early = one(GateSpec(metric="recovery_s.max", maximum=60), ok, failed=lost, faults=faults)
     assert early.verdict is OPEN
-    assert "did not come back" in early.reason
+    assert "not seen to come back" in early.reason
     assert one(GateSpec(metric="recovery_s.max", maximum=5), [0.1] * 60, faults=faults).verdict is PASS
     assert one(GateSpec(metric="recovery_s.max", maximum=5), ok).reason == "no disturbance happened"
 

@@ -225,7 +225,7 @@ def test_a_journal_of_another_format_is_refused(tmp_path: Path) -> None:
     db.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
     db.commit()
     db.close()
-    with pytest.raises(JournalError, match="format 99; this build reads format 2"):
+    with pytest.raises(JournalError, match="format 99; this build reads format 3"):
         JournalReader(path)
 
 

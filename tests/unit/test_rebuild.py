@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,7 +15,8 @@ from scenarios.observation import Observation, Outcome
 from scenarios.rebuild import INSTRUMENT, SCENARIO, fired_faults, rebuild
 from scenarios.request import PlannedRequest
 from scenarios.result import GateVerdict, ResultDocument, RunInfo, Verdict
-from scenarios.tick import Event
+from scenarios.summary import FiredFault
+from scenarios.tick import Event, FaultMark
 
 S = 1_000_000_000
 
@@ -115,9 +117,9 @@ def test_hanging_up_on_purpose_or_at_a_stop_is_no_loss(tmp_path: Path) -> None:
 
 
 def test_what_is_journalled_after_the_document_does_not_change_it(tmp_path: Path) -> None:
-    start = Event(t_s=5.0, kind="fault.start", text="engine.kill")
+    start = fault("fault.start", 5.0, 1)
     done = Event(t_s=41.0, kind="phase.done", text="GO")
-    end = Event(t_s=41.1, kind="fault.end", text="engine.kill")
+    end = fault("fault.end", 41.1, 1)
     died = Event(t_s=41.2, kind="engine.died", text="at the very end")
     then = journal(tmp_path / "j", planned=40, observed=40, state="done", events=(start,))
     later = journal(tmp_path / "k", planned=40, observed=40, state="done", events=(start, done, end, died))
@@ -130,13 +132,34 @@ def test_a_run_that_died_before_its_plan_has_nothing_to_report(tmp_path: Path) -
         rebuilt(path)
 
 
-def test_a_fault_ends_where_its_own_end_is_told() -> None:
+def fault(kind: str, t_s: float, number: int, text: str = "", **facts: Any) -> Event:
+    return Event(t_s=t_s, kind=kind, text=text, fault=FaultMark(number=number, kind="engine.stop", **facts))
+
+
+def test_a_fault_ends_where_its_own_end_is_told_and_else_when_the_runner_was_last_heard_of() -> None:
     events = [
-        Event(t_s=1.0, kind="fault.start", text="engine.kill"),
-        Event(t_s=2.5, kind="fault.end", text="engine.kill", recovery_s=1.5),
-        Event(t_s=9.0, kind="fault.start", text="engine.kill"),
+        fault("fault.start", 1.0, 1, words="part all", instant=True),
+        fault("fault.start", 2.0, 2),
+        fault("fault.skipped", 2.1, 3, "it needs an NVIDIA GPU"),
+        fault("fault.end", 2.5, 1, undone=False, facts={"hits": 3.0}),
+        fault("fault.end", 2.6, 9),
+        Event(t_s=3.0, kind="fault.refused", text="no such kind"),
     ]
-    assert fired_faults(events) == (("engine.kill", 1.0, 2.5), ("engine.kill", 9.0, None))
+    assert fired_faults(events, 40.0) == (
+        FiredFault(1, "engine.stop", 1.0, 2.5, "part all", instant=True, undone=False, facts={"hits": 3.0}),
+        FiredFault(2, "engine.stop", 2.0, 40.0),
+        FiredFault(3, "engine.stop", 2.1, 2.1, why="it needs an NVIDIA GPU"),
+    )
+
+
+def test_a_fault_that_a_run_died_with_is_over_when_the_run_is_resumed() -> None:
+    events = [
+        fault("fault.start", 2.0, 1),
+        Event(t_s=7.0, kind="run.resumed", text=""),
+        fault("fault.start", 9.0, 1),
+        fault("fault.end", 11.0, 1),
+    ]
+    assert [(one.at_s, one.end_s) for one in fired_faults(events, 40.0)] == [(2.0, 7.0), (9.0, 11.0)]
 
 
 def test_a_spike_that_a_stopped_run_never_reached_is_no_disturbance(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios.recovery import Disturbance, recoveries
+from scenarios.recovery import Disturbance, Service, WayBack
 
 
 def recovered(
@@ -18,7 +18,7 @@ def recovered(
     good = np.ones(len(due), dtype=np.bool_)
     for start, end in bad:
         good &= ~((due >= start) & (due < end))
-    return recoveries(due, good, [one])[0].recovered_s
+    return Service(due, good).way_back(one).recovered_s
 
 
 def test_an_outage_is_over_when_requests_are_served_again() -> None:
@@ -77,18 +77,18 @@ def test_the_order_of_requests_changes_nothing_and_recovery_ends_after_the_outag
     due = np.arange(0, 60, 0.2)
     good = ~((due >= at_s) & (due < at_s + length_s))
     mix = np.random.default_rng(seed).permutation(len(due))
-    one = [Disturbance("engine.kill", at_s)]
-    straight, mixed = recoveries(due, good, one), recoveries(due[mix], good[mix], one)
+    one = Disturbance("engine.kill", at_s)
+    straight, mixed = Service(due, good).way_back(one), Service(due[mix], good[mix]).way_back(one)
     assert straight == mixed
-    assert straight[0].recovered_s == pytest.approx(length_s, abs=0.2 + 1e-9)
+    assert straight.recovered_s == pytest.approx(length_s, abs=0.2 + 1e-9)
 
 
 def test_no_requests_no_recovery() -> None:
-    empty = recoveries(np.empty(0), np.empty(0, dtype=np.bool_), [Disturbance("engine.kill", 1.0)])
-    assert empty[0].recovered_s is None
+    empty = Service(np.empty(0), np.empty(0, dtype=np.bool_)).way_back(Disturbance("engine.kill", 1.0))
+    assert empty == WayBack()
 
 
 def test_a_fault_too_near_the_end_for_a_whole_window_has_no_recovery() -> None:
     due = np.arange(0.0, 60.0, 0.25)
-    (recovery,) = recoveries(due, np.ones(len(due), dtype=bool), [Disturbance("engine.kill", 58.0)])
-    assert recovery.recovered_s is None
+    way_back = Service(due, np.ones(len(due), dtype=bool)).way_back(Disturbance("engine.kill", 58.0))
+    assert way_back.recovered_s is None

@@ -174,12 +174,15 @@ def test_recovery_is_told_for_faults_and_for_the_spike() -> None:
     requests = [planned(i) for i in range(40)]
     observations = [seen(i, Outcome.REFUSED if 10 <= i < 14 else Outcome.OK) for i in range(40)]
     spike = Arrivals(kind=ArrivalKind.SPIKE, duration_s=40, base=1, peak=3, spike_at_s=20, spike_s=5)
-    faults: Any = (("engine.kill", 9.5), FiredFault("net.delay", 30.0, 32.0))
+    faults = (
+        FiredFault(1, "engine.kill", 9.5, 9.5, instant=True),
+        FiredFault(2, "network.latency", 28.0, 30.0),
+    )
     summary = summarise(requests, observations, [], [], context(arrivals=spike, faults=faults))
     assert [(one.cause, one.at_s, one.recovered_s) for one in summary.recovery] == [
         ("engine.kill", 9.5, 4.5),
         ("spike", 25.0, 0.0),
-        ("net.delay", 30.0, 0.0),
+        ("network.latency", 30.0, 0.0),
     ]
 
 
@@ -190,7 +193,7 @@ def test_clients_that_hang_up_on_purpose_do_not_keep_a_service_from_its_recovery
     observations = [
         seen(i, Outcome.CANCELLED if i % 3 == 0 else Outcome.REFUSED if 10 <= i < 14 else Outcome.OK) for i in range(40)
     ]
-    faults: Any = (("engine.kill", 9.5),)
+    faults = (FiredFault(1, "engine.kill", 9.5, 9.5, instant=True),)
     (recovery,) = summarise(requests, observations, [], [], context(faults=faults)).recovery
     assert recovery.recovered_s == 4.5
 
