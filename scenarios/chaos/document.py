@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from scenarios.chaos.record import ChaosRecord, Purpose, Tried
-from scenarios.result import ChaosResult, GateResult, GateVerdict
+from scenarios.result import ChaosResult, GateResult, GateVerdict, Verdict
 
 GATE = "chaos.failures"
 
@@ -29,26 +29,53 @@ def chaos_of(record: ChaosRecord) -> ChaosResult:
     )
 
 
-def gates_of_search(found: ChaosResult, gates: tuple[GateResult, ...]) -> tuple[GateResult, ...]:
-    """The search as a gate: no scenario may fail. Where one does, the gates that it failed come after it."""
+def gates_of_search(found: ChaosResult, gates: tuple[GateResult, ...], spoilt: str) -> tuple[GateResult, ...]:
+    """The search as a gate: no scenario may fail. Where one does, the gate that it failed comes after it.
+
+    spoilt: why the instrument cannot be trusted. What failed again and again stands all the same; that nothing did,
+    does not.
+    """
     minimal = found.minimal
-    verdict = GateVerdict.PASS if found.explored else GateVerdict.INCONCLUSIVE
-    reason = f"none found in {tries(found.explored)}" if found.explored else "not one try was made"
+    verdict, reason = GateVerdict.PASS, f"none found in {tries(found.explored)}"
     if minimal is not None:
-        verdict = GateVerdict.FAIL
-        reason = f"{what_fails(found)} fail {minimal.gate!r}, {minimal.failed} of {minimal.tried} times"
+        verdict, reason = GateVerdict.FAIL, f"{what_fails(found)}: failed {minimal.failed} of {minimal.tried} times"
+    elif not found.explored:
+        verdict, reason = GateVerdict.INCONCLUSIVE, "not one try was made"
+    elif spoilt:
+        verdict, reason = GateVerdict.INVALID, spoilt
     search = GateResult(
         name="chaos search",
         metric=GATE,
         bound="<= 0",
-        measured=None if not found.explored else float(minimal is not None),
+        measured=float(minimal is not None) if found.explored else None,
         interval=None,
         confidence=1.0,
         verdict=verdict,
         n=found.explored,
         reason=reason,
     )
-    return (search, *(gate for gate in gates if gate.verdict is GateVerdict.FAIL))
+    return (search, *gates)
+
+
+def conclude_search(found: ChaosResult, gates: Sequence[GateResult], interrupted: bool) -> tuple[Verdict, str]:
+    """The verdict and its sentence; that nothing was found is said of these tries, and of nothing beyond them."""
+    minimal = found.minimal
+    if minimal is not None:
+        times = f"{minimal.failed} of {minimal.tried} times"
+        return Verdict.NO_GO, f"A scenario fails {minimal.gate!r} {times}: {what_fails(found)}."
+    if gates[0].verdict is GateVerdict.PASS and not interrupted:
+        return Verdict.GO, f"No scenario that fails was found in {tries(found.explored)} ({covered(found)})."
+    if gates[0].verdict is GateVerdict.INVALID:
+        return Verdict.INVALID, f"The search cannot be judged: {gates[0].reason}."
+    return Verdict.INCONCLUSIVE, f"The search was interrupted; none was found in {tries(found.explored)}."
+
+
+def covered(found: ChaosResult) -> str:
+    """ "41 of 44 kinds of faults, 37 pairs, 12 triples"."""
+    parts = [f"{found.kinds} of {found.possible} kinds of faults"]
+    for count, word in ((found.pairs, "pair"), (found.triples, "triple")):
+        parts += [f"{count} {word}" + ("" if count == 1 else "s")] if count else []
+    return ", ".join(parts)
 
 
 def what_fails(found: ChaosResult) -> str:

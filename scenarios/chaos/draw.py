@@ -80,10 +80,10 @@ class Draws:
                 return one
         return None
 
-    def learn(self, one: Try, worse: bool) -> None:
-        """Faults under which the target did worse than without are drawn more often."""
+    def learn(self, one: Try) -> None:
+        """The target did worse than it should: such faults are drawn more often."""
         for fault in one.faults:
-            if worse and fault.kind in self._weights:
+            if fault.kind in self._kinds:
                 self._weights[fault.kind] = min(HEAVIEST, self._weights[fault.kind] * 1.5)
 
     def forget(self, kind: str) -> None:

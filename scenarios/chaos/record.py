@@ -33,7 +33,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 class ChaosRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The search so far. possible: how many kinds it may use. gates: of the smallest failing try, as last judged."""
 
-    possible: int
+    possible: int = 0
     tries: tuple[Tried, ...] = ()
     minimal: MinimalFailure | None = None
     gates: tuple[GateResult, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from scenarios.report import capacity, words
+from scenarios.report import capacity, chaos, words
 from scenarios.report.layout import LABEL, cells, cut, field, pad, wrapped
 from scenarios.report.material import Example, Material
 from scenarios.report.words import one_line, seconds, share
@@ -43,6 +43,10 @@ def _lines(material: Material, journal: str, more: list[str], width: int, paint:
         yield from capacity.lines(document.summary.capacity, width)
         yield ""
         yield "All probes together, those above the capacity too"
+    if document.summary.chaos is not None:
+        yield from chaos.lines(document.summary.chaos, width)
+        yield ""
+        yield "All tries together, those with faults too"
     yield from _numbers(document, width)
     yield ""
     yield from _latencies(document, width)
