@@ -22,7 +22,6 @@ from pathlib import Path
 
 BUGS = ("none", "deadlock-after-reset-in-prefill", "leak-on-cancel", "foreign-tokens-after-restart")
 SLOTS = 4
-PREFILL_S = 0.1
 TOKEN_S = 0.02
 _QUESTION = re.compile(r"Add (\d+) and (\d+)\.")
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -44,8 +43,9 @@ class Gone(Exception):
 class Server:
     """`spool`: a file that outlives the process, of the bug that needs one."""
 
-    def __init__(self, bug: str, spool: Path) -> None:
+    def __init__(self, bug: str, spool: Path, prefill_s: float) -> None:
         self.bug = bug
+        self.prefill_s = prefill_s
         self.spool = spool
         self.slots = asyncio.Semaphore(SLOTS)
         self.prefill = asyncio.Lock()
@@ -114,7 +114,7 @@ class Server:
     async def _prefill(self, reader: asyncio.StreamReader) -> None:
         """One prompt at a time."""
         await self.prefill.acquire()
-        await asyncio.sleep(PREFILL_S)
+        await asyncio.sleep(self.prefill_s)
         gone = _gone(reader)
         if gone and self.bug == "deadlock-after-reset-in-prefill":
             raise Gone  # and the lock stays taken
@@ -130,12 +130,18 @@ class Server:
         try:
             for at, token in enumerate(tokens):
                 if spools:
-                    self.spool.write_text(json.dumps(tokens[at:]))
+                    self._keep(tokens[at:])
                 await asyncio.sleep(TOKEN_S)
                 yield token
         finally:
             if spools:
                 self.spool.unlink(missing_ok=True)
+
+    def _keep(self, tokens: list[str]) -> None:
+        """Whole or not at all: the process may be killed at any moment."""
+        half = self.spool.with_suffix(".half")
+        half.write_text(json.dumps(tokens))
+        half.replace(self.spool)
 
 
 def _gone(reader: asyncio.StreamReader) -> bool:
@@ -180,12 +186,14 @@ async def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bug", choices=BUGS, default="none")
     parser.add_argument("--spool", type=Path, default=Path("planted-spool.json"))
+    parser.add_argument("--prefill", type=float, default=0.1, help="seconds of each prompt")
     args = parser.parse_args()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = await asyncio.start_server(Server(args.bug, args.spool).serve, "127.0.0.1", args.port, limit=1 << 20)
+    serve = Server(args.bug, args.spool, args.prefill).serve
+    server = await asyncio.start_server(serve, "127.0.0.1", args.port, limit=1 << 20)
     await stop.wait()
     server.close()
 
