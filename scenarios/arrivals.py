@@ -30,7 +30,8 @@ def due_times_ns(arrivals: Arrivals, bits: np.random.PCG64, recorded_ns: Ints | 
     request comes after one gap. ramp, spike, diurnal: an inhomogeneous Poisson process by time rescaling: unit-rate
     arrivals sent through the inverse of the cumulative rate (Cinlar, Introduction to Stochastic Processes, ch. 4).
     windows: the same with gaps of the distribution of the window in which each begins. trace: `recorded_ns`, the times
-    of the file at the speed asked for. closed: all at 0; who waits for whom is the timeline's affair.
+    of the file at the speed asked for. times: as they are given. closed: all at 0; who waits for whom is the timeline's
+    affair.
     """
     duration_ns = round(arrivals.duration_s * NANO)
     match arrivals.kind:
@@ -39,6 +40,8 @@ def due_times_ns(arrivals: Arrivals, bits: np.random.PCG64, recorded_ns: Ints | 
         case ArrivalKind.TRACE:
             assert recorded_ns is not None
             due = recorded_ns
+        case ArrivalKind.TIMES:
+            due = np.array([round(at_s * NANO) for at_s in arrivals.at_s], dtype=np.int64)
         case ArrivalKind.CONSTANT:
             due = _constant(arrivals.rate, duration_ns)
         case ArrivalKind.POISSON | ArrivalKind.GAMMA | ArrivalKind.WEIBULL:

@@ -18,6 +18,7 @@ class ArrivalKind(StrEnum):
     DIURNAL = "diurnal"
     WINDOWS = "windows"
     TRACE = "trace"
+    TIMES = "times"
     CLOSED = "closed"
 
 
@@ -66,8 +67,8 @@ class Arrivals:
     ramp: from `base` to `peak` over the whole duration. spike: `base`, and `peak` from `spike_at_s` for `spike_s`.
     diurnal: a wave between `base` and `peak`, or the polygon through `rates`, that repeats every `period_s` and begins
     at the share `phase` of it. windows: one after the other, of each client. trace: the times of `recording`,
-    `speed` times as fast. closed: `concurrency` users, each with one request at a time and a `think` after it,
-    `requests` in all; how long that takes depends on the answers, and `duration_s` is 0.
+    `speed` times as fast. times: at `at_s`, ascending. closed: `concurrency` users, each with one request at a time and
+    a `think` after it, `requests` in all; how long that takes depends on the answers, and `duration_s` is 0.
     """
 
     kind: ArrivalKind
@@ -84,6 +85,7 @@ class Arrivals:
     windows: tuple[Window, ...] = ()
     recording: Recording | None = None
     speed: float = 1.0
+    at_s: tuple[float, ...] = ()
     concurrency: int = 0
     requests: int = 0
     think: Think = Think()
@@ -321,13 +323,15 @@ class Matrix:
 class Chaos:
     """A search for the smallest workload and faults that fail a gate. kinds: of the faults it may use; empty: all.
 
-    budget_s: of searching and shrinking together. most_faults, most_requests: of one try.
+    budget_s: of searching and shrinking together. most_faults, most_requests: of one try. settle_s: after faults that
+    strike the target's processes, how long it has until it must serve again.
     """
 
     budget_s: float = 600.0
     kinds: tuple[str, ...] = ()
     most_faults: int = 3
     most_requests: int = 20
+    settle_s: float = 5.0
 
 
 class Phase(StrEnum):

@@ -20,6 +20,8 @@ def arrivals_in_words(arrivals: Arrivals) -> list[str]:
         case ArrivalKind.TRACE if arrivals.recording is not None:
             begin = f", from {arrivals.recording.from_s:g} s" if arrivals.recording.from_s else ""
             return [f"{Path(arrivals.recording.path).name}{begin} at speed {arrivals.speed:g}"]
+        case ArrivalKind.TIMES:
+            return [f"{len(arrivals.at_s):,} times, one by one"]
         case ArrivalKind.CLOSED:
             return [f"{arrivals.concurrency:,} users", *think_in_words(arrivals.think)]
     return []

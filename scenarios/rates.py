@@ -92,6 +92,9 @@ def _pieces(arrivals: Arrivals) -> Iterator[tuple[float, float, float]]:
             yield from _diurnal(arrivals)
         case ArrivalKind.WINDOWS:
             yield from _windows(arrivals)
+        case ArrivalKind.TIMES:  # no rate was asked for: the mean of the whole
+            mean = len(arrivals.at_s) / duration_s
+            yield duration_s, mean, mean
         case ArrivalKind.TRACE if arrivals.recording is not None:
             yield from _recorded(arrivals)
         case _:

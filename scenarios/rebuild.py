@@ -13,6 +13,8 @@ import msgspec
 from scenarios.capacity.document import capacity_of
 from scenarios.capacity.planned import PlannedProbe, probes_of
 from scenarios.capacity.search import rules_of
+from scenarios.chaos.document import chaos_of, conclude_search, gates_of_search
+from scenarios.chaos.record import ChaosRecord
 from scenarios.definition import Phase, Scenario
 from scenarios.errors import JournalError
 from scenarios.gates import InstrumentError, judge, samples_of
@@ -24,7 +26,7 @@ from scenarios.summary import Columns, FiredFault, SummaryContext, measured_wind
 from scenarios.tick import Event, FaultMark, Tick
 from scenarios.verdict import conclude
 
-SCENARIO, INSTRUMENT, DRIFT, PROBES = "scenario", "instrument", "drift", "probes"  # keys in the journal's meta table
+SCENARIO, INSTRUMENT, DRIFT, PROBES, CHAOS = "scenario", "instrument", "drift", "probes", "chaos"  # keys of meta
 SETTLED = "settled"  # of a run that its gates ended early: the first so many requests of the plan decided it
 PHASE_JUDGE = "phase.judge"  # the event from which on nothing is read for the document
 PHASE_DONE = "phase.done"  # the event that the document is followed by
@@ -82,9 +84,15 @@ def rebuild(reader: JournalReader) -> ResultDocument:
     error = InstrumentError.of(instrument, _lost_share(columns, horizon_s, settled))
     measured = measured_window(columns, scenario.window, settled, cut_off=interrupted)
     samples = samples_of(columns, context, error, interrupted, measured, early=settled is not None)
-    gates = judge(scenario.gates, samples)
-    verdict, why = conclude(gates, interrupted)
     summary = summarise_columns(columns, context, measured)
+    if scenario.chaos is None:
+        gates = judge(scenario.gates, samples)
+        verdict, why = conclude(gates, interrupted)
+    else:  # its gates were asked about each try
+        record = _chaos(reader)
+        summary = msgspec.structs.replace(summary, chaos=(found := chaos_of(record)))
+        gates = gates_of_search(found, record.gates, error.spoils_all())
+        verdict, why = conclude_search(found, gates, interrupted)
     not_measured = summary.not_measured | _not_whole(columns, reader.answers())
     summary = msgspec.structs.replace(summary, not_measured=not_measured)
     return ResultDocument(verdict=verdict, why=why, run=run, summary=summary, gates=gates)
@@ -98,6 +106,12 @@ def _capacity(reader: JournalReader, scenario: Scenario, columns: Columns) -> Ca
     planned = () if text is None else msgspec.json.decode(text, type=tuple[PlannedProbe, ...])
     probes = probes_of(planned, columns, scenario.slo)
     return capacity_of(rules_of(scenario, scenario.search), scenario.slo, probes)
+
+
+def _chaos(reader: JournalReader) -> ChaosRecord:
+    """What the journal holds of a chaos search."""
+    text = reader.meta(CHAOS)
+    return ChaosRecord() if text is None else msgspec.json.decode(text, type=ChaosRecord)
 
 
 def fired_faults(events: Sequence[Event], heard_s: float) -> tuple[FiredFault, ...]:

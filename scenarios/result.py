@@ -190,6 +190,44 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     curve: tuple[CurvePoint, ...]  # by rate; of ramps only what lies below the capacity, because beyond it they lag
 
 
+class MinimalFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """The smallest scenario that a chaos search found to fail: `failed` of the `tried` times that it was run.
+
+    faults: each in words. gate: the one that it fails, and every step to it did. whole: nothing more can be left out;
+    False where time ran out before that was known. path: of its file; toml: what stands in it.
+    """
+
+    faults: tuple[str, ...]
+    requests: int
+    gate: str
+    failed: int
+    tried: int
+    whole: bool
+    path: str
+    toml: str
+
+
+class ChaosResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chaos search covered, and what it found. Nothing found says no more than that of these tries none failed.
+
+    tries: all of them; explored: those that were drawn, the others repeat or shrink a failing one. failures: of the
+    explored ones, how many failed. kinds: of faults that were tried, of `possible`; pairs, triples: different
+    combinations of kinds.
+    """
+
+    tries: int
+    explored: int
+    failures: int
+    kinds: int
+    possible: int
+    pairs: int
+    triples: int
+    spent_s: float
+    ended: str  # why
+    warnings: tuple[str, ...] = ()
+    minimal: MinimalFailure | None = None
+
+
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a run that its numbers speak of: requests due from `start_s` to `end_s`, in seconds of the run.
 
@@ -231,6 +269,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     not_measured: dict[str, str]  # metric -> why
     capacity: Capacity | None = None  # of a run that searched for it
 
+    chaos: ChaosResult | None = None  # of a run that searched for what fails
     window: Window = Window(start_s=0.0, end_s=0.0, rule="none")
     faults: tuple[FaultResult, ...] = ()
     fingerprints: dict[str, int] = {}  # model and fingerprint as answers name them -> answers

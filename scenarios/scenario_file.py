@@ -86,8 +86,9 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
     `rate` becomes the steady rate; for ramp, spike and diurnal it becomes the base, and the peak keeps its ratio to it
     (a base of 0 stays, and `rate` becomes the peak). For windows, diurnal rates and a trace it becomes the mean over
     the run, all else in proportion: a trace is played faster or slower, and faults come sooner or later with it.
-    `duration_s` stretches spike, day, windows, and the times and lengths of faults along; a trace is cut short instead,
-    and faults stay where they are in it. A closed loop has neither. Raises DefinitionErrors for values out of range.
+    `duration_s` stretches spike, day, windows, given times, and the times and lengths of faults along; a trace is cut
+    short instead, and faults stay where they are in it. Of a chaos search it is the budget. A closed loop has neither.
+    Raises DefinitionErrors for values out of range.
     """
     arrivals, ratio = scenario.arrivals, 1.0
     mistakes = []
@@ -101,8 +102,15 @@ def override(scenario: Scenario, rate: float | None = None, duration_s: float | 
         if value is not None and arrivals.kind is ArrivalKind.CLOSED:
             what = "a closed loop goes as fast as it is answered, for as long as that takes"
             mistakes.append(Mistake(option, 0, what, "change concurrency or requests in the file"))
+    if rate is not None and scenario.chaos is not None:
+        mistakes.append(Mistake("--rate", 0, "a chaos search chooses when requests come", "remove it"))
+    elif rate is not None and arrivals.kind is ArrivalKind.TIMES:
+        what = "its requests are due at times that the file gives one by one"
+        mistakes.append(Mistake("--rate", 0, what, "change `at` in the file, or give --duration to stretch them"))
     if mistakes:
         raise DefinitionErrors(tuple(mistakes))
+    if scenario.chaos is not None and duration_s is not None:
+        return dataclasses.replace(scenario, chaos=dataclasses.replace(scenario.chaos, budget_s=duration_s))
     if rate is not None:
         arrivals = _at_rate(arrivals, rate)
         ratio = arrivals.duration_s / scenario.arrivals.duration_s
@@ -210,5 +218,6 @@ def _for_duration(arrivals: Arrivals, duration_s: float) -> Arrivals:
         spike_at_s=arrivals.spike_at_s * stretch,
         spike_s=arrivals.spike_s * stretch,
         period_s=arrivals.period_s * stretch,
+        at_s=tuple(at_s * stretch for at_s in arrivals.at_s),
         windows=tuple(dataclasses.replace(one, for_s=one.for_s * stretch) for one in arrivals.windows),
     )

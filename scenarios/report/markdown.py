@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from scenarios.report import capacity, faults, words
+from scenarios.report import capacity, chaos, faults, words
 from scenarios.report.material import Material
 from scenarios.report.words import one_line, seconds, share
-from scenarios.result import Capacity, GateVerdict
+from scenarios.result import Capacity, ChaosResult, GateVerdict
 from scenarios.sanitise import markdown_cell
 
 _PLOT_COLUMNS = 80
@@ -36,6 +36,9 @@ def _lines(material: Material) -> Iterator[str]:
         yield f"**Faults**: {_joined(faults.totals(document.summary.faults))}."
         yield ""
         yield from _table(faults.HEADS, [tuple(map(_safe, row)) for row in faults.rows(document.summary.faults)])
+        yield ""
+    if document.summary.chaos is not None:
+        yield from _chaos(document.summary.chaos)
         yield ""
     yield from _folded("Numbers", _numbers(material))
     if material.examples:
@@ -85,6 +88,15 @@ def _capacity(found: Capacity) -> Iterator[str]:
         yield ""
         yield "```text"
         yield from capacity.plot(found, _PLOT_COLUMNS)
+        yield "```"
+
+
+def _chaos(found: ChaosResult) -> Iterator[str]:
+    yield from _table(("chaos search", ""), [(_safe(name), _joined(said)) for name, said in chaos.facts(found)])
+    if found.minimal is not None:
+        yield ""
+        yield "```toml"
+        yield from chaos.toml_lines(found)
         yield "```"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scenarios.report import capacity, faults, words
+from scenarios.report import capacity, chaos, faults, words
 from scenarios.report.layout import LABEL, Paint, as_it_is, cells, cut, field, pad, wrapped
 from scenarios.report.material import Example, Material
 from scenarios.report.words import one_line, seconds, share
@@ -38,6 +38,10 @@ def _lines(material: Material, journal: str, more: list[str], width: int, paint:
     if document.summary.faults:
         yield from faults.lines(document.summary.faults, width, paint)
         yield ""
+    if document.summary.chaos is not None:
+        yield from chaos.lines(document.summary.chaos, width)
+        yield ""
+        yield "All tries together, those with faults too"
     yield from _numbers(document, width)
     yield ""
     yield from _latencies(document, width)

@@ -32,6 +32,7 @@ from scenarios.traces.trace import SPEEDS
 SPIKE_AT, SPIKE_FOR = 0.4, 1 / 6
 MOST_PERIODS = 1000
 MOST_WINDOWS = 20_000  # of all clients together
+MOST_TIMES = 10_000
 RECORDING_PARTS = 200  # a preview is not wider
 STEADY = 0.05  # the lowest coefficient of variation that can be asked for
 
@@ -69,6 +70,8 @@ def _of_kind(table: Table, kind: ArrivalKind) -> Arrivals | None:
             return _read_windows(table)
         case ArrivalKind.TRACE:
             return _read_trace(table)
+        case ArrivalKind.TIMES:
+            return _read_times(table)
         case ArrivalKind.CLOSED:
             users = table.whole("concurrency", low=1, high=MOST_REQUESTS, required="8")
             requests = table.whole("requests", low=1, high=MOST_REQUESTS, required="200")
@@ -114,6 +117,25 @@ def _read_spike(table: Table, duration_s: float | None) -> tuple[float, float] |
         table.refuse("spike_for", what, f"make spike_for at most {duration_s - at_s:g}")
         return None
     return at_s, for_s
+
+
+def _read_times(table: Table) -> Arrivals | None:
+    """Due times one by one."""
+    duration_s = table.duration(
+        "duration", required=ARRIVAL_KEYS[ArrivalKind.TIMES]["duration"], above=0.0, high=LONGEST_S
+    )
+    if "at" not in table:
+        table.refuse(None, "missing key 'at' in [arrivals]", f"add at = {ARRIVAL_KEYS[ArrivalKind.TIMES]['at']}")
+        return None
+    at_s = table.numbers("at", low=0.0, high=LONGEST_S, fewest=1, most=MOST_TIMES)
+    if at_s is None or duration_s is None:
+        return None
+    if list(at_s) != sorted(at_s):
+        table.refuse("at", "at is not in order", "write the earliest time first")
+    if max(at_s) >= duration_s:
+        what = f"a request is due at {max(at_s):g} s, after the end of the run ({duration_s:g} s)"
+        table.refuse("at", what, "make it earlier or the run longer")
+    return Arrivals(ArrivalKind.TIMES, duration_s, at_s=at_s)
 
 
 def _read_wave(table: Table, arrivals: Arrivals) -> Arrivals:

@@ -65,6 +65,7 @@ ARRIVAL_KEYS: Mapping[ArrivalKind, Mapping[str, str]] = MappingProxyType(
             "duration": "",
         },
         ArrivalKind.TRACE: {"file": '"trace.csv"', "speed": "", "from": "", "duration": ""},
+        ArrivalKind.TIMES: {"at": "[0.0, 0.5, 2.0]", "duration": '"4s"'},
         ArrivalKind.CLOSED: {"concurrency": "8", "requests": "200", "think": ""},
     }
 )
@@ -76,7 +77,7 @@ RANDOM_KEYS = ("times", "from", "to")
 CONDITION_KEYS = ("metric", "above", "below", "for")
 BLAST_KEYS = ("share", "at_once", "length")
 MATRIX_KEYS = ("faults", "slot", "lead", "length")
-CHAOS_KEYS = ("budget", "faults", "most_faults", "most_requests")
+CHAOS_KEYS = ("budget", "faults", "most_faults", "most_requests", "settle")
 PROFILE_NAMES = (*PROFILES, "dataset", "trace", "synthetic", ODD_PROFILE)
 
 # Where a key that was put under the wrong table belongs.
@@ -96,6 +97,6 @@ HOMES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("above", "below"), "[[abort]]"),
         "at_once": "[blast_radius]",
         **dict.fromkeys(("slot", "lead"), "[matrix]"),
-        **dict.fromkeys(("budget", "most_faults", "most_requests"), "[chaos]"),
+        **dict.fromkeys(("budget", "most_faults", "most_requests", "settle"), "[chaos]"),
     }
 )

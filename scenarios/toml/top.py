@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from scenarios.chaos.one_try import undisturbed
 from scenarios.definition import Scenario
 from scenarios.toml.arrivals import read_arrivals
 from scenarios.toml.blast import check_blast, read_blast
@@ -28,10 +29,11 @@ def read_top(top: Table, text: str) -> Scenario | None:
     name = top.text("name", required='"my-trial"', longest=100)
     about = top.text("about") or ""
     timeout_s = top.duration("timeout", above=0.0, high=3600.0)
-    arrivals = read_arrivals(top)
+    chaos = read_chaos(top)
+    arrivals = read_arrivals(top) if chaos is None else undisturbed(chaos).arrivals
     workload = read_workload(top, arrivals)
     noted = top.noted
-    written, matrix, chaos = read_faults(top, arrivals), read_matrix(top, arrivals), read_chaos(top)
+    written, matrix = read_faults(top, arrivals), read_matrix(top, arrivals)
     abort, blast = read_abort(top), read_blast(top)
     if top.noted == noted:
         check_blast(top, written, slots(matrix), blast)

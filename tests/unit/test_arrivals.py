@@ -62,7 +62,7 @@ def windows(*parts: Window) -> Arrivals:
     return Arrivals(ArrivalKind.WINDOWS, math.fsum(part.for_s for part in parts), windows=parts)
 
 
-GENERATED = [kind for kind in ArrivalKind if kind not in (ArrivalKind.TRACE, ArrivalKind.CLOSED)]
+GENERATED = [kind for kind in ArrivalKind if kind not in (ArrivalKind.TRACE, ArrivalKind.TIMES, ArrivalKind.CLOSED)]
 
 
 @st.composite

@@ -151,7 +151,18 @@ def test_every_table_and_drift_key_is_explained() -> None:
 
 
 def test_no_field_of_a_definition_was_forgotten_by_the_file_format() -> None:
-    renamed = {"mix", "parts", "duration_s", "spike_at_s", "spike_s", "period_s", "recording", "minimum", "maximum"}
+    renamed = {
+        "mix",
+        "parts",
+        "duration_s",
+        "spike_at_s",
+        "spike_s",
+        "period_s",
+        "recording",
+        "at_s",
+        "minimum",
+        "maximum",
+    }
     keys = {*WORKLOAD_KEYS, *ALL_ARRIVAL_KEYS, *SLO_KEYS, *ENGINE_KEYS, *GATE_KEYS, *DRIFT_KEYS} | renamed
     for kind in (Workload, Arrivals, Slo, EngineSettings, GateSpec, Drift):
         assert set(kind.__dataclass_fields__) <= keys, kind

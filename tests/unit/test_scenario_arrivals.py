@@ -91,6 +91,21 @@ def test_windows_of_a_file_keep_their_clients_apart(folder: Path) -> None:
     assert arrivals('kind = "windows"\nfile = "clients"\n', folder).duration_s == 1800.0
 
 
+def test_times_are_given_one_by_one() -> None:
+    found = arrivals('kind = "times"\nat = [0, 0.25, 0.25, 3]\nduration = "4s"\n')
+    assert found == Arrivals(ArrivalKind.TIMES, 4.0, at_s=(0.0, 0.25, 0.25, 3.0))
+    due_ns = due_times_ns(found, draws.stream(1, 0))
+    assert due_ns.tolist() == [0, 250_000_000, 250_000_000, 3_000_000_000]
+    assert expected_count(found) == 4
+
+
+def test_given_times_are_stretched_with_the_run_and_have_no_rate_to_set() -> None:
+    scenario = read('kind = "times"\nat = [0, 1]\nduration = "4s"\n')
+    assert override(scenario, duration_s=8.0).arrivals.at_s == (0.0, 2.0)
+    with pytest.raises(DefinitionErrors, match="one by one"):
+        override(scenario, rate=2.0)
+
+
 def test_a_closed_loop_has_users_and_no_duration() -> None:
     found = arrivals('kind = "closed"\nconcurrency = 8\nrequests = 100\nthink = { mean = "2s", cv = 0.5 }\n')
     assert found == Arrivals(ArrivalKind.CLOSED, 0.0, concurrency=8, requests=100, think=Think(2.0, 0.5))
@@ -137,6 +152,10 @@ def test_a_trace_can_begin_late_and_be_cut_short(folder: Path) -> None:
         ('kind = "windows"\nwindows = [{ for = 3, rate = 0 }]\n', 6, "no window has a rate above 0", "raise"),
         ('kind = "windows"\nduration = 3\nwindows = [{ for = 3, rate = 1 }]\n', 6, "is for windows", "themselves"),
         ('kind = "windows"\nwindows = [{ for = 3, rate = 1, gaps = "wiebull" }]\n', 6, "unknown distr", '"weibull"?'),
+        ('kind = "times"\nduration = 3\n', 4, "missing key 'at'", "add at"),
+        ('kind = "times"\nat = [1, 0]\nduration = 3\n', 6, "at is not in order", "earliest"),
+        ('kind = "times"\nat = [1, 3]\nduration = 3\n', 6, "due at 3 s, after the end", "earlier"),
+        ('kind = "times"\nat = []\nduration = 3\n', 6, "at has 0 numbers", "1 to 10000"),
         ('kind = "closed"\nrequests = 9\n', 4, "missing key 'concurrency'", "add concurrency"),
         ('kind = "closed"\nconcurrency = 0\nrequests = 9\n', 6, "out of range", "at least 1"),
         ('kind = "closed"\nconcurrency = 2\nrequests = 9\nthink = { cv = 1 }\n', 8, "missing key 'mean'", "add mean"),
