@@ -13,6 +13,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from scenarios.faults.asked import decode
+from scenarios.faults.possible import not_possible
 from textual import work
 from textual.app import App
 from textual.binding import Binding
@@ -23,8 +25,9 @@ from console.errors import ConsoleError
 from console.exits import Exit, exit_of
 from console.launch import Launch
 from console.tui import clean
-from console.tui.ask import fault_question, quit_question, stop_question, sure_question
+from console.tui.ask import quit_question, stop_question, sure_question
 from console.tui.bridge import Bridge
+from console.tui.fault_form import FaultForm, setting_of
 from console.tui.follow import PATIENCE_S, Follower, Following, newest_running
 from console.tui.help import Help
 from console.tui.messages import Frame, Launched, LaunchFailed, Nothing, Sent
@@ -161,6 +164,9 @@ class SeatrialApp(App[int]):
         live = self.snapshot.phase.live
         if action in ("fault", "stop"):
             return False if self.readonly else True if live else None
+        if action == "end_faults":
+            on = live and self.snapshot.tick is not None and bool(self.snapshot.tick.faults)
+            return False if self.readonly else True if on else None
         if action == "pause":
             return True if live or self._held is not None else None
         if action == "verdict":
@@ -193,9 +199,10 @@ class SeatrialApp(App[int]):
         self.push_screen(stop_question(self.snapshot.short_id), self._stop)
 
     def action_fault(self) -> None:
-        tick = self.snapshot.tick
-        own = tick is None or tick.engine.state != "external"
-        self.push_screen(fault_question(own), self._fault)
+        self.push_screen(FaultForm(not_possible(setting_of(self.snapshot))), self._fault)
+
+    def action_end_faults(self) -> None:
+        self._send("end_faults")
 
     def action_leave(self) -> None:
         if self.snapshot.phase.live:
@@ -236,7 +243,7 @@ class SeatrialApp(App[int]):
 
     def _fault(self, what: str | None) -> None:
         if what:
-            self.push_screen(sure_question(what), partial(self._inject, what))
+            self.push_screen(sure_question(decode(what).kind), partial(self._inject, what))
 
     def _inject(self, what: str, sure: str | None) -> None:
         if sure:

@@ -75,18 +75,7 @@ def quit_question(run: str, readonly: bool) -> Ask:
     return Ask("Quit", f"Run {run} is still on.", [a for a in answers if a.value != "stop" or not readonly])
 
 
-def fault_question(own_engine: bool) -> Ask:
-    """Which fault to inject now."""
-    kill = [Answer("k", "engine.kill", "engine.kill: kill the engine process")]
-    return Ask(
-        "Inject a fault",
-        "The fault goes into the journal, and the run is judged with it."
-        if own_engine
-        else "This target is not ours: engine.kill needs the embedded engine.",
-        [Answer("esc", "", "none"), *(kill if own_engine else [])],
-    )
-
-
 def sure_question(what: str) -> Ask:
     """Once more before a fault."""
-    return Ask(f"{what}?", "Requests in flight will fail.", [Answer("n", "", "no"), Answer("y", "yes", f"yes, {what}")])
+    question = "It goes into the journal, and the run is judged with it; u ends it before its time."
+    return Ask(f"{what}?", question, [Answer("n", "", "no"), Answer("y", "yes", f"yes, {what}")])

@@ -39,7 +39,8 @@ class Bridge(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "app.help", "Help", id="help", key_display="?", tooltip="this page"),
         Binding("s", "app.pick", "Scenarios", id="scenarios", tooltip="pick a scenario and start it"),
-        Binding("f", "app.fault", "Fault", id="fault", tooltip="inject a fault: engine.kill"),
+        Binding("f", "app.fault", "Fault", id="fault", tooltip="inject a fault into the run"),
+        Binding("u", "app.end_faults", "End faults", id="end_faults", tooltip="end every fault that is on, at once"),
         Binding(
             "space", "app.pause", "Pause", id="pause", key_display="space", tooltip="hold the view; the run goes on"
         ),

@@ -53,7 +53,7 @@ class Follower:
         self._tick_seq = 0
         self._event_id = 0
         self._points: list[Point] = []
-        self._bands: dict[tuple[str, float], float] = {}
+        self._bands: dict[int, Band] = {}
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self._due: dict[int, float | None] = {}
         self._snapshot = Snapshot(run_id=clean.text(path.parent.name), phase=Phase.OPENING)
@@ -118,7 +118,7 @@ class Follower:
             run=run,
             tick=tick,
             points=tuple(self._points) if ticks else old.points,
-            bands=tuple(Band(kind, start, end) for (kind, start), end in self._bands.items()),
+            bands=tuple(self._bands.values()),
             events=tuple(self._events) if events else old.events,
             flags=flags,
             document=document,

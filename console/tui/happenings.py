@@ -10,6 +10,8 @@ from scenarios.tick import ActiveFault, Event
 _SIGNS = (
     ("fault.start", "▼", Role.BAD),
     ("fault.end", "▲", Role.GOOD),
+    ("fault.skipped", "·", Role.DIM),
+    ("abort", "✗", Role.BAD),
     ("fault", "▼", Role.WARN),
     ("run.failed", "✗", Role.BAD),
     ("engine.died", "✗", Role.BAD),
@@ -38,7 +40,10 @@ def draw(snapshot: Snapshot, cells: int, rows: int, ascii_only: bool) -> Drawing
 
 def _active(fault: ActiveFault, now_s: float, cells: int) -> Line:
     since = f"  on {max(now_s - fault.since_s, 0.0):.1f} s"
-    return line(("▼ ", Role.BAD), (fit(fault.kind, cells - 2 - len(since)), Role.BAD), since)
+    if fault.until_s is not None:
+        since += f" of {fault.until_s - fault.since_s:.1f}"
+    what = f"{fault.kind}  {fault.words}".rstrip()
+    return line(("▼ ", Role.BAD), (fit(what, cells - 2 - len(since)), Role.BAD), since)
 
 
 def _event(event: Event, cells: int) -> Line:
@@ -47,7 +52,9 @@ def _event(event: Event, cells: int) -> Line:
     head = line((when, Role.DIM), " ", (sign, role), " ")
     tail = line((f"  back {rate(event.recovery_s)} s", Role.GOOD)) if event.recovery_s is not None else ()
     text = event.text or event.kind
-    if event.kind in ("fault.start", "fault.end"):
+    if event.fault is not None and event.kind == "fault.start":
+        text = f"{event.fault.kind} starts  {event.fault.words}".rstrip()
+    elif event.kind in ("fault.start", "fault.end"):
         text += " starts" if event.kind == "fault.start" else " ended"
     elif event.kind.startswith("engine.") and not text.startswith("engine"):
         text = f"{event.kind.replace('.', ' ')}  {event.text}".rstrip()

@@ -168,16 +168,21 @@ def _worse(a: float | None, b: float | None) -> float | None:
     return b if a is None else a if b is None else max(a, b)
 
 
-def mark_active(bands: dict[tuple[str, float], float], active: Iterable[ActiveFault], now_s: float) -> None:
-    """Stretch the bands of the faults that are on; `bands` maps (kind, start) to the end so far."""
+def mark_active(bands: dict[int, Band], active: Iterable[ActiveFault], now_s: float) -> None:
+    """Stretch the bands of the faults that are on; `bands` maps a fault's number to its band."""
     for fault in active:
-        key = next((k for k in bands if k[0] == fault.kind and abs(k[1] - fault.since_s) < MARK_S), None)
-        bands[key or (fault.kind, fault.since_s)] = max(now_s, fault.since_s + MARK_S)
+        bands[fault.number] = Band(fault.kind, fault.since_s, max(now_s, fault.since_s + MARK_S))
     while len(bands) > BANDS:
         del bands[next(iter(bands))]
 
 
-def mark_event(bands: dict[tuple[str, float], float], event: Event) -> None:
-    """A fault's start by its event: the band is there even when no tick fell into it."""
-    if event.kind == "fault.start" and not any(abs(start - event.t_s) < 2 * MARK_S for _, start in bands):
-        bands[(event.text, event.t_s)] = event.t_s + MARK_S
+def mark_event(bands: dict[int, Band], event: Event) -> None:
+    """A fault's start and end by its events: the band is there even when no tick fell into it."""
+    mark = event.fault
+    if mark is None:
+        return
+    if event.kind == "fault.start":
+        bands.setdefault(mark.number, Band(mark.kind, event.t_s, event.t_s + MARK_S))
+    elif event.kind == "fault.end" and mark.number in bands:
+        start_s = bands[mark.number].start_s
+        bands[mark.number] = Band(mark.kind, start_s, max(event.t_s, start_s + MARK_S))
