@@ -13,8 +13,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from scenarios.faults.asked import decode
-from scenarios.faults.possible import not_possible
 from textual import work
 from textual.app import App
 from textual.binding import Binding
@@ -36,6 +34,8 @@ from console.tui.snapshot import Phase, Snapshot
 from console.tui.theme import DAY, NIGHT
 from console.tui.verdict import VerdictView
 from scenarios.errors import HarnessError
+from scenarios.faults.asked import decode
+from scenarios.faults.possible import not_possible
 from scenarios.journal import send_command
 from scenarios.sanitise import view
 

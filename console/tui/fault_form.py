@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from scenarios.faults.asked import DEFAULT_LENGTH_S, encode, read_asked
-from scenarios.faults.possible import Setting
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -16,7 +14,9 @@ from textual.widgets.option_list import Option
 
 from console.tui.snapshot import Snapshot
 from scenarios.errors import HarnessError
+from scenarios.faults.asked import DEFAULT_LENGTH_S, encode, read_asked
 from scenarios.faults.kinds import KINDS, FaultKind, Param, Unit, Via
+from scenarios.faults.possible import Setting
 
 
 def setting_of(snapshot: Snapshot) -> Setting:
