@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scenarios.definition import Arrivals, Workload
-from scenarios.metrics import METRICS, POOLED, MetricKind
+from scenarios.metrics import COUNTS, METRICS, POOLED, MetricKind
 
 # closed: as many users all along; a trace is as even as what was recorded, which nobody promised
 STEADY_KINDS = frozenset({"constant", "poisson", "gamma", "weibull", "closed"})
@@ -18,6 +18,12 @@ def why_uneven(workload: Workload | None, arrivals: Arrivals | None, any_fault: 
     if search:
         return "a [search] changes the rate"
     return "it has [[faults]], a [matrix] or [chaos]" if any_fault else ""
+
+
+def why_no_phase(metric: str) -> str:
+    """Why a gate on this metric cannot look at a part of the run; empty when it can."""
+    known = METRICS[metric]
+    return "it is one number of a whole run" if known.kind is MetricKind.VALUE and metric not in COUNTS else ""
 
 
 def why_not_sequential(metric: str) -> str:
