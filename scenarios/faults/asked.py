@@ -70,7 +70,7 @@ def decode(argument: str) -> FaultSpec:
         return _checked({"kind": argument})
     try:
         data = msgspec.json.decode(argument, type=dict[str, object])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise AskedWrongly(f"the argument is no JSON ({error}); `seatrial inject --help` shows how to ask") from error
     return _checked(data)
 

@@ -69,7 +69,7 @@ def excess(faults: Sequence[FaultSpec], blast: Blast) -> Iterator[Excess]:
         others = [one for one in fixed if one.at_s <= fault.at_s < one.at_s + busy_s(one)]
         if len(others) > blast.at_once:
             what = f"{len(others)} faults are on at {fault.at_s:g} s, more than at_once ({blast.at_once}) allows"
-            yield Excess(fault, "at", what, "start it later, or raise at_once in [blast_radius]")
+            yield Excess(others[-1], "at", what, "start it later, or raise at_once in [blast_radius]")
             break
     yield from _crowded(faults, blast)
 

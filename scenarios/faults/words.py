@@ -34,23 +34,21 @@ def value_in_words(param: Param, value: float | str) -> str:
 def undone_in_words(kind: FaultKind) -> str:
     """Who puts it right, also when the run is killed."""
     if kind.via is Via.PROXY:
-        return "the proxy lets everything through again; it ends with the run"
-    if kind.instant:
-        return "nothing is left to undo: whoever supervises the target starts it again"
+        return "the proxy lets all through again"
     if kind.family == "clients":
-        return "the clients hang up; the process that they live in ends with the run"
-    if Need.MODEL in kind.needs:
-        return "the guardian puts the model's file back, also when the run is killed"
-    return "the guardian undoes it, also when the run is killed"
+        return "they hang up"
+    if kind.instant:
+        return "the target is started again by its supervisor"
+    return "the guardian puts the file back" if Need.MODEL in kind.needs else "by the guardian"
 
 
 def harm_in_words(kind: FaultKind) -> str:
     """What it touches."""
     match kind.family:
         case "network" | "http" | "stream":
-            return "the requests of this run on their way"
+            return "this run's requests on their way"
         case "clients":
-            return "the target, by requests that are not in the plan"
+            return "the target, by requests beside the plan"
         case "engine":
             return "the target's process"
     return "the target's process" if Need.PROCESS in kind.needs else "this machine"

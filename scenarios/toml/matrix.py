@@ -27,6 +27,7 @@ def read_matrix(top: Table, arrivals: Arrivals | None) -> Matrix | None:
     if lead_s + length_s >= slot_s:
         what = f"a fault of {length_s:g} s that begins after {lead_s:g} s leaves nothing of a slot of {slot_s:g} s"
         table.refuse(None, what, "make slot longer than lead and length together: the rest is for recovering")
+        return matrix
     many = len(kinds or KINDS)
     if arrivals is not None and not arrivals.duration_s:
         table.refuse(None, "a closed loop has no duration to lay slots out in", "use open arrivals")

@@ -20,6 +20,7 @@ from scenarios.tick import (
     DriftSample,
     EngineSample,
     Event,
+    FaultMark,
     GateSample,
     GpuSample,
     InstrumentSample,
@@ -125,7 +126,7 @@ def tick(t_s: float, **changes: object) -> Tick:
             accuracy_recent=0.71 if t_s > 90 else 0.96,
             era_b_share=min(max((t_s - 70) / 60, 0.0), 1.0),
         ),
-        faults=(ActiveFault(kind="engine.kill", since_s=100.0),) if down else (),
+        faults=(ActiveFault(kind="engine.kill", since_s=100.0, number=1),) if down else (),
         gates=gates(t_s),
         instrument=InstrumentSample(send_lag_p99_s=0.0012, loop_lag_p99_s=0.002, steal=0.0),
     )
@@ -136,14 +137,15 @@ def ticks(until_s: float, change: Callable[[Tick], Tick] = lambda tick: tick) ->
     return [change(tick(i / 4)) for i in range(int(until_s * 4) + 1)]
 
 
+KILLED = FaultMark(number=1, kind="engine.kill", words="part all", instant=True)
 EVENTS = (
     Event(t_s=-0.3, kind="engine.starting", text="seatrial-demo, 16 slots"),
     Event(t_s=-0.3, kind="engine.ready", text="in 3.6 s"),
     Event(t_s=0.0, kind="phase.run", text="1,500 requests over 03:00"),
-    Event(t_s=100.0, kind="fault.start", text="engine.kill"),
+    Event(t_s=100.0, kind="fault.start", text="engine.kill", fault=KILLED),
     Event(t_s=100.1, kind="engine.died", text="decode process, signal 9"),
     Event(t_s=102.1, kind="engine.recovered", text="in 2.0 s"),
-    Event(t_s=102.5, kind="fault.end", text="engine.kill", recovery_s=2.1),
+    Event(t_s=102.5, kind="fault.end", text="engine.kill", recovery_s=2.1, fault=KILLED),
 )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from scenarios import catalogue
-from scenarios.definition import ArrivalKind
+from scenarios.definition import ArrivalKind, Phase
+from scenarios.faults.kinds import KINDS
+from scenarios.faults.schedule import scheduled
 from scenarios.metrics import FINDING_CATEGORIES, METRICS, MetricKind
 from scenarios.odd import ODD_CLASSES
 from scenarios.plan import make_plan
@@ -16,7 +20,9 @@ every_name = pytest.mark.parametrize("name", catalogue.names())
 
 
 def test_the_catalogue_has_its_trials() -> None:
-    assert {"peak-traffic", "odd-input", "drifted-data", "capacity"} <= set(catalogue.names())
+    assert {"peak-traffic", "odd-input", "drifted-data", "capacity", "rough-seas", "resilience"} <= set(
+        catalogue.names()
+    )
 
 
 def test_an_unknown_name_has_no_path() -> None:
@@ -48,7 +54,7 @@ def test_a_catalogue_entry_is_short_and_has_at_least_200_requests(name: str) -> 
     if scenario.chaos is not None:
         assert scenario.chaos.budget_s <= 600.0
         return
-    assert scenario.arrivals.duration_s <= 120.0
+    assert scenario.arrivals.duration_s <= (600.0 if scenario.matrix else 120.0)  # a slot for each fault
     assert all(len(make_plan(scenario, seed)[:]) >= 200 for seed in range(5))
 
 
@@ -70,6 +76,21 @@ def test_drifted_data_has_enough_of_both_worlds() -> None:
     eras = [r.era for r in requests]
     assert eras.count("A") >= 100
     assert eras.count("B") >= 100
+
+
+def test_resilience_brings_every_kind_of_fault_once_and_one_at_a_time() -> None:
+    faults = read_scenario(catalogue.path("resilience")).faults
+    assert [fault.kind for fault in faults] == list(KINDS)
+    assert all(later.at_s - sooner.at_s == 10.0 for sooner, later in pairwise(faults))
+
+
+def test_rough_seas_leaves_time_to_judge_before_and_after() -> None:
+    scenario = read_scenario(catalogue.path("rough-seas"))
+    for seed in range(20):
+        faults = scheduled(scenario.faults, seed, scenario.blast)
+        assert faults[0].at_s >= 20.0
+        assert max(fault.at_s + fault.for_s for fault in faults) <= scenario.arrivals.duration_s - 40.0
+    assert {gate.phase for gate in scenario.gates} == set(Phase)
 
 
 def test_every_metric_is_explained_and_named_after_its_family() -> None:

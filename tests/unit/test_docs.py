@@ -12,7 +12,24 @@ import pytest
 
 from console.cli import COMMANDS, build_parser
 from scenarios import catalogue
-from scenarios.definition import ArrivalKind, Arrivals, Drift, EngineSettings, GateSpec, Slo, Workload
+from scenarios.conditions import FIGURES
+from scenarios.definition import (
+    ArrivalKind,
+    Arrivals,
+    Blast,
+    Chaos,
+    Condition,
+    Drift,
+    EngineSettings,
+    FaultSpec,
+    GateSpec,
+    Matrix,
+    Scenario,
+    Slo,
+    Workload,
+)
+from scenarios.faults.kinds import KINDS
+from scenarios.faults.kinds.markdown import markdown
 from scenarios.metrics import FINDING_CATEGORIES, METRICS
 from scenarios.observation import Outcome
 from scenarios.plan import make_plan
@@ -21,14 +38,19 @@ from scenarios.scenario_file import parse_scenario
 from scenarios.toml.keys import (
     ALL_ARRIVAL_KEYS,
     ALL_PART_KEYS,
+    BLAST_KEYS,
+    CHAOS_KEYS,
     CLIENT_KEYS,
+    CONDITION_KEYS,
     DRIFT_KEYS,
     ENGINE_KEYS,
-    FAULT_KINDS,
+    FAULT_KEYS,
     GATE_KEYS,
     KEEP_KEYS,
+    MATRIX_KEYS,
     MIX_KEYS,
     PROFILE_NAMES,
+    RANDOM_KEYS,
     SEARCH_KEYS,
     SLO_KEYS,
     TENANT_KEYS,
@@ -42,6 +64,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/scenarios.md",
+    "docs/faults.md",
     "docs/engine.md",
     "docs/serve.md",
     "docs/decisions/001-command-line.md",
@@ -49,7 +72,8 @@ DOCUMENTS = (
     "docs/console.md",
 )
 SCENARIOS = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```toml\n(.*?)```", SCENARIOS, flags=re.DOTALL)
+FAULTS = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```toml\n(.*?)```", SCENARIOS + FAULTS, flags=re.DOTALL)
 MEASURED = re.compile(r"<!-- engine-table -->.*<!-- /engine-table -->", re.DOTALL)
 """Written by the benchmark, which speaks of its own options and of the peers'."""
 TEXTS = {name: MEASURED.sub("", (ROOT / name).read_text(encoding="utf-8")) for name in DOCUMENTS}
@@ -80,7 +104,7 @@ def test_every_command_that_a_document_shows_parses(document: str, command: str)
             build_parser().parse_args(words)
         assert stop.value.code == 0
         return
-    if words in (["show"], ["watch"], ["report"], ["export"], ["run"], ["resume"]):  # named, not shown
+    if words in (["show"], ["watch"], ["report"], ["export"], ["run"], ["resume"], ["inject"]):  # named, not shown
         return
     build_parser().parse_args(words)
 
@@ -134,7 +158,11 @@ def section(title: str) -> str:
         ("`[engine]`", ENGINE_KEYS),
         ("`[keep]`", KEEP_KEYS),
         ("`[[gates]]`", GATE_KEYS),
-        ("`[[faults]]`", ("kind", "at", *FAULT_KINDS, *(name for params in FAULT_KINDS.values() for name in params))),
+        ("`[[faults]]`", FAULT_KEYS),
+        ("`[[abort]]`", (*CONDITION_KEYS, *FIGURES)),
+        ("`[blast_radius]`", BLAST_KEYS),
+        ("`[matrix]`", MATRIX_KEYS),
+        ("`[chaos]`", CHAOS_KEYS),
         ("Metrics", (*(m for m in METRICS if not m.startswith("findings.")), "findings.any", *FINDING_CATEGORIES)),
         ("Outcomes", tuple(outcome.value for outcome in Outcome)),
     ],
@@ -151,20 +179,13 @@ def test_every_table_and_drift_key_is_explained() -> None:
 
 
 def test_no_field_of_a_definition_was_forgotten_by_the_file_format() -> None:
-    renamed = {
-        "mix",
-        "parts",
-        "duration_s",
-        "spike_at_s",
-        "spike_s",
-        "period_s",
-        "recording",
-        "at_s",
-        "minimum",
-        "maximum",
-    }
+    renamed = {"mix", "parts", "duration_s", "spike_at_s", "spike_s", "period_s", "recording", "minimum", "maximum"}
+    renamed |= {"at_s", "by_s", "for_s", "params", "length_s", "slot_s", "lead_s", "budget_s", "kinds"}  # of faults
+    renamed |= {"timeout_s", "blast", "source"}
     keys = {*WORKLOAD_KEYS, *ALL_ARRIVAL_KEYS, *SLO_KEYS, *ENGINE_KEYS, *GATE_KEYS, *DRIFT_KEYS} | renamed
-    for kind in (Workload, Arrivals, Slo, EngineSettings, GateSpec, Drift):
+    keys |= {*TOP_KEYS, *FAULT_KEYS, *RANDOM_KEYS, *CONDITION_KEYS, *BLAST_KEYS, *MATRIX_KEYS, *CHAOS_KEYS}
+    faults = (Scenario, FaultSpec, Condition, Blast, Matrix, Chaos)
+    for kind in (Workload, Arrivals, Slo, EngineSettings, GateSpec, Drift, *faults):
         assert set(kind.__dataclass_fields__) <= keys, kind
 
 
@@ -182,7 +203,7 @@ def test_a_part_of_a_scenario_in_the_documents_is_valid_with_the_rest_around_it(
     (tmp_path / "trace.jsonl").write_text(row % 0 + row % 900)
     rest = {
         "workload": '[workload]\nprofile = "it-ops"\n',
-        "arrivals": '[arrivals]\nkind = "constant"\nrate = 1.0\nduration = "2s"\n',
+        "arrivals": '[arrivals]\nkind = "constant"\nrate = 1.0\nduration = "2m"\n',
     }
     missing = "".join(text for table, text in rest.items() if table not in tomllib.loads(example))
     scenario = parse_scenario(f'name = "part"\n{example}\n{missing}', str(tmp_path / "part.toml"))
@@ -195,6 +216,14 @@ def test_the_defaults_in_the_documents_are_the_programs() -> None:
         (row,) = re.findall(rf"\| `{key}` \|.*\| (\d+) \|", section("`[engine]`"))
         assert int(row) == getattr(defaults, key)
     assert f"| {GateSpec('x').confidence} |" in section("`[[gates]]`")
+
+
+def test_the_kinds_of_faults_in_the_documents_are_the_programs() -> None:
+    _, _, rest = FAULTS.partition("<!-- kinds -->\n")
+    written, mark, _ = rest.partition("\n<!-- /kinds -->")
+    assert mark
+    assert written == markdown(), "write it again: python -m scenarios.faults.kinds"
+    assert all(f"| `{name}` |" in written for name in KINDS)
 
 
 def test_scenarios_that_the_readme_names_are_in_the_catalogue() -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from console.errors import LaunchError
 from console.tui import follow
 from console.tui.app import SeatrialApp
 from console.tui.ask import Ask
 from console.tui.bridge import Bridge
+from console.tui.fault_form import FaultForm
 from console.tui.follow import Follower
 from console.tui.header import progress
 from console.tui.help import Help
@@ -27,6 +28,9 @@ from console.tui.paint import plain
 from console.tui.picker import Picker
 from console.tui.snapshot import Phase, Snapshot
 from console.tui.verdict import VerdictView
+from scenarios.definition import FaultSpec
+from scenarios.faults.asked import decode
+from scenarios.faults.kinds import KINDS
 from scenarios.journal import FILE_NAME, JournalReader, JournalWriter
 from scenarios.result import Verdict
 from tests.snapshots.made_journals import CASES, Made, add, catalogue, document, fill, run_info, tick, ticks, write
@@ -188,35 +192,86 @@ async def test_stopping_asks_first_and_then_writes_the_command(tmp_path: Path) -
         await until(pilot, lambda: commands(journal) == [("stop", "")])
 
 
+async def choose(pilot: Pilot[int], kind: str) -> FaultForm:
+    """Open the form and go to the kind; its fields are there then."""
+    await pilot.press("f")
+    form = pilot.app.screen
+    assert isinstance(form, FaultForm)
+    await pilot.press("slash", *kind, "enter")
+    await until(pilot, lambda: KINDS[kind].about in str(form.query_one("#faultabout", Static).content))
+    await until(pilot, lambda: len(form.query("#faultfields Input")) >= len(KINDS[kind].params))
+    return form
+
+
 async def test_a_fault_is_injected_after_a_confirmation(tmp_path: Path) -> None:
     journal = write(tmp_path, CASES["mid-run"]())
     app = app_on(tmp_path, journal)
     async with app.run_test(size=SIZE) as pilot:
         await attached(pilot)
-        await pilot.press("f", "k", "n")
+        await choose(pilot, "engine.kill")
+        await pilot.press("enter", "enter", "n")
         await pilot.pause()
         assert commands(journal) == []
-        await pilot.press("f", "k", "y")
-        await until(pilot, lambda: commands(journal) == [("fault", "engine.kill")])
+        await choose(pilot, "engine.kill")
+        await pilot.press("enter", "enter", "y")
+        await until(pilot, lambda: len(commands(journal)) == 1)
+    ((kind, argument),) = commands(journal)
+    assert (kind, decode(argument)) == ("fault", FaultSpec("engine.kill", 0.0, params=(("part", "all"),)))
 
 
-async def test_an_outside_target_cannot_be_killed(tmp_path: Path) -> None:
+async def test_a_fault_is_injected_with_the_parameters_that_were_typed(tmp_path: Path) -> None:
+    journal = write(tmp_path, CASES["mid-run"]())
+    app = app_on(tmp_path, journal)
+    async with app.run_test(size=SIZE) as pilot:
+        await attached(pilot)
+        form = await choose(pilot, "network.latency")
+        await pilot.press("enter")
+        for name, text in {"for": "3s", "share": "0.5", "delay": "300ms", "direction": "up"}.items():
+            next(field for field in form.query("#faultfields Input").results(Input) if field.name == name).value = text
+        await pilot.press("enter", "y")
+        await until(pilot, lambda: len(commands(journal)) == 1)
+    fault = decode(commands(journal)[0][1])
+    assert (fault.kind, fault.for_s, fault.share) == ("network.latency", 3.0, 0.5)
+    assert dict(fault.params) == {"delay": 0.3, "jitter": 0.0, "direction": "up"}
+
+
+async def test_a_wrong_parameter_is_told_in_the_form_and_nothing_is_sent(tmp_path: Path) -> None:
+    journal = write(tmp_path, CASES["mid-run"]())
+    app = app_on(tmp_path, journal)
+    async with app.run_test(size=SIZE) as pilot:
+        await attached(pilot)
+        form = await choose(pilot, "network.latency")
+        await pilot.press("enter")
+        next(field for field in form.query("#faultfields Input").results(Input) if field.name == "delay").value = "fast"
+        await pilot.press("enter")
+        await until(pilot, lambda: "fast" in str(form.query_one("#faultproblem", Static).content))
+        assert app.screen is form
+        await pilot.press("escape")
+        await pilot.pause()
+        assert commands(journal) == []
+
+
+async def test_a_fault_that_is_not_possible_here_says_what_it_needs(tmp_path: Path) -> None:
     journal = write(tmp_path, CASES["nothing"]())
     app = app_on(tmp_path, journal)
     async with app.run_test(size=SIZE) as pilot:
         await attached(pilot)
-        await pilot.press("f")
-        await pilot.pause()
-        assert "not ours" in on_screen(app)
-        await pilot.press("k")
-        assert isinstance(app.screen, Ask)
+        form = await choose(pilot, "engine.kill")
+        assert "the target's process" in on_screen(app)
+        await pilot.press("enter", "enter")
+        assert app.screen is form
         assert commands(journal) == []
 
 
-@pytest.mark.parametrize(
-    ("keys", "sent", "code"),
-    [(["q", "l"], [], 0), (["q", "s"], [("stop", "")], 130), (["ctrl+c", "enter"], [], 0), (["ctrl+q"], [], 0)],
-)
+async def test_one_key_ends_every_fault_that_is_on(tmp_path: Path) -> None:
+    journal = write(tmp_path, CASES["fault"]())
+    app = app_on(tmp_path, journal)
+    async with app.run_test(size=SIZE) as pilot:
+        await attached(pilot)
+        await pilot.press("u")
+        await until(pilot, lambda: commands(journal) == [("end_faults", "")])
+
+
 async def test_leaving_a_live_run(tmp_path: Path, keys: list[str], sent: list[tuple[str, str]], code: int) -> None:
     journal = write(tmp_path, CASES["mid-run"]())
     app = app_on(tmp_path, journal)

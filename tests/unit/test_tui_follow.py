@@ -30,7 +30,7 @@ def test_the_state_is_folded_from_ticks_events_and_findings(tmp_path: Path) -> N
     assert snapshot.phase is Phase.RUNNING
     assert snapshot.tick is not None
     assert snapshot.tick.t_s == 131.0
-    assert snapshot.bands == (Band("engine.kill", 100.0, 102.25),)
+    assert snapshot.bands == (Band("engine.kill", 100.0, 102.5),)
     assert [flag.t_s for flag in snapshot.flags] == [104.0, 94.0, 82.0, 64.0, 40.0]
     assert snapshot.events[-1].recovery_s == 2.1
     assert snapshot.gate_counts() == (3, 1, 3)
@@ -65,9 +65,9 @@ def test_history_is_bounded_and_keeps_the_peaks() -> None:
 
 
 def test_bands_are_bounded() -> None:
-    bands: dict[tuple[str, float], float] = {}
+    bands: dict[int, Band] = {}
     for start in range(3 * BANDS):
-        mark_active(bands, [ActiveFault(kind="engine.kill", since_s=float(start))], start + 0.2)
+        mark_active(bands, [ActiveFault(kind="engine.kill", since_s=float(start), number=start)], start + 0.2)
     assert len(bands) == BANDS
 
 
