@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scenarios.definition import Arrivals, GateSpec, Over, Phase, Workload
 from scenarios.metrics import METRICS, Metric, MetricKind, missing_needs
-from scenarios.steady import why_not_sequential, why_uneven
+from scenarios.steady import why_no_phase, why_not_sequential, why_uneven
 from scenarios.toml.keys import GATE_KEYS, HARMFUL, HOMES
 from scenarios.toml_table import Table
 
@@ -35,7 +35,7 @@ def read_gates(top: Table, workload: Workload | None, arrivals: Arrivals | None)
         sequential, over = _sequential(table, metric, uneven), _over(table, metric)
         phase = _phase(table, metric, any_fault)
         what_of = metric.name if over is Over.SERVED else f"{metric.name} of all planned"
-        what_of += "" if phase is Phase.WHOLE else f" {phase} faults"
+        what_of += "" if phase is Phase.WHOLE else f" {phase}"
         for side in ("min", "max"):
             if side in table and (what_of, side) in seen:
                 what = f"duplicate gate: {what_of} has a {side} already (line {seen[what_of, side]})"
@@ -72,9 +72,8 @@ def _phase(table: Table, metric: Metric, any_fault: bool) -> Phase:
     if not any_fault:
         what = f"without faults there is nothing {word} them"
         table.refuse("phase", what, "remove phase, or add [[faults]] or a [matrix]")
-    elif metric.kind not in (MetricKind.PERCENTILE, MetricKind.RATE):
-        what = f"{metric.name} is one number of a whole run"
-        table.refuse("phase", what, "remove phase; it is for percentiles and shares")
+    elif why := why_no_phase(metric.name):
+        table.refuse("phase", f"{metric.name} cannot be taken of a part: {why}", "remove phase")
     return Phase(word)
 
 
