@@ -16,7 +16,7 @@ BEYOND = "so many requests were never answered that the percentile lies beyond e
 
 def gate_name(gate: GateSpec) -> str:
     """What reports call it: its own name, else the metric and the part of the run."""
-    return gate.name or (gate.metric if gate.phase is Phase.WHOLE else f"{gate.metric} {gate.phase} faults")
+    return gate.name or (gate.metric if gate.phase is Phase.WHOLE else f"{gate.metric} {gate.phase}")
 
 
 def bound_text(gate: GateSpec) -> str:

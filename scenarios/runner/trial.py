@@ -180,7 +180,7 @@ class Trial:
         variables[""] = options.api_key_env or ""
         keys = {tenant: os.environ.get(variable, "") for tenant, variable in variables.items()}
         self._early = early
-        intake = Intake(self.journal, self.live, self.drift, request, self.emit, early)
+        intake = Intake(self.journal, self.live, self.drift, request, self.record.emit, early)
         pool = LoadPool(leg.plan, self.target.base_url, keys, options.workers, road=self.target.road)
         try:
             await pool.prepare()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scenarios.faults.kinds import KINDS, Via
 from scenarios.observation import Outcome
 from scenarios.recovery import SHARE, WINDOW_REQUESTS
 from scenarios.result import FaultOutcome, FaultResult, PhaseShare
@@ -37,6 +38,17 @@ def is_lost(columns: Columns) -> Mask:
 def is_stuck(columns: Columns) -> Mask:
     """Which waited to their timeout without a single byte of an answer."""
     return np.asarray(columns.is_outcome(Outcome.TIMEOUT) & (columns.begun == 0) & ~columns.answered & ~columns.odd)
+
+
+def hit_in_path(columns: Columns, shadows: Sequence[Shadow]) -> Mask:
+    """Which timed out and were under way while a fault in the path was on: that says nothing about the target."""
+    hit = np.zeros(len(columns.index), dtype=np.bool_)
+    waited = np.flatnonzero(columns.is_outcome(Outcome.TIMEOUT))
+    due_s, end_s = columns.due_s[waited], columns.end_s[waited]
+    for fault in (shadow.fault for shadow in shadows):
+        if fault.kind in KINDS and KINDS[fault.kind].via is Via.PROXY:
+            hit[waited[(due_s <= fault.end_s) & (end_s >= fault.at_s)]] = True
+    return hit
 
 
 def extra_tries(columns: Columns) -> Ints:

@@ -220,7 +220,7 @@ def test_a_gate_looks_at_the_part_of_a_run_that_it_names() -> None:
         (FAIL, 100, 0.9),
         (PASS, 190, 0.2),
     ]
-    assert before.name == "ttft_s.p95 before faults"
+    assert before.name == "ttft_s.p95 before"
     assert (before.phase, during.phase) == (Phase.BEFORE, Phase.DURING)
     good = GateSpec(metric="goodput", minimum=0.9, phase=Phase.DURING)
     assert one(good, ttft_s, faults=faults, slo=Slo(ttft_s=0.5)).verdict is FAIL
@@ -268,6 +268,11 @@ def test_what_faults_cost_is_compared_as_it_is() -> None:
     assert of("stuck", 9, outcome=Outcome.RESET).measured == 0.0
     never_back = of("stuck", 0, failed=40, outcome=Outcome.REFUSED, faults=(FiredFault(1, "x", 100.0, 102.0),))
     assert never_back.measured == 1.0
+    cut_off = (FiredFault(1, "network.blackhole", 100.0, 104.0), FiredFault(2, "engine.stop", 105.0, 106.0))
+    assert [of(metric, 9, faults=cut_off).measured for metric in ("stuck", "lost")] == [
+        7.0,
+        10.0,
+    ]  # five of them, and service was not back from either
     assert of("retried", 0).verdict is PASS
     assert of("duplicated", 0).verdict is PASS
     assert of("fingerprints", 1).reason == "no answer named its model"
@@ -388,7 +393,7 @@ def test_a_gate_on_a_part_of_a_run_is_not_shown_on_numbers_of_the_whole() -> Non
     sketch.add_many(EVEN)
     gate = GateSpec("ttft_s.p95", maximum=0.1, phase=Phase.BEFORE)
     (live,) = so_far([gate], {"ttft_s": sketch}, {}, {})
-    assert (live.name, live.state, live.measured, live.note) == ("ttft_s.p95 before faults", "open", None, "at the end")
+    assert (live.name, live.state, live.measured, live.note) == ("ttft_s.p95 before", "open", None, "at the end")
 
 
 def test_live_states_are_those_of_the_judgement() -> None:
