@@ -31,6 +31,7 @@ class GpuSample:
     memory_total: int | None = None
     power_w: float | None = None
     temperature_c: float | None = None
+    throttled: str = ""  # what holds its clocks down, in words; empty also where the driver does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class GpuMonitor:
             memory_total=None if memory is None else int(memory.total),
             power_w=None if power is None else power / 1000,
             temperature_c=None if heat is None else float(heat),
+            throttled=_held_down_by(nvml, ask(lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)) or 0),
         )
 
     def close(self) -> None:
@@ -134,6 +136,28 @@ class GpuMonitor:
                 nvml.nvmlShutdown()
             except nvml.NVMLError as error:
                 self.note = _why(nvml, error)
+
+
+_REASONS = (
+    ("SwThermalSlowdown", "heat"),
+    ("HwThermalSlowdown", "heat"),
+    ("SwPowerCap", "the power limit"),
+    ("HwPowerBrakeSlowdown", "the power supply"),
+    ("HwSlowdown", "the hardware"),
+    ("SyncBoost", "another GPU"),
+    ("ApplicationsClocksSetting", "a clock set by an application"),
+    ("UserDefinedClocks", "a clock set by an application"),
+)
+"""NVML's names of what slows clocks down (nvmlClocksEventReason...); being idle is none of them."""
+
+
+def _held_down_by(nvml: ModuleType, reasons: int) -> str:
+    words = [
+        text
+        for name, text in _REASONS
+        if reasons & getattr(nvml, f"nvmlClocksEventReason{name}", getattr(nvml, f"nvmlClocksThrottleReason{name}", 0))
+    ]
+    return ", ".join(dict.fromkeys(words))
 
 
 def _why(nvml: ModuleType, error: Exception) -> str:

@@ -24,6 +24,7 @@ class GpuSample(msgspec.Struct, frozen=True, kw_only=True):
     memory_total: int | None = None
     power_w: float | None = None
     temperature_c: float | None = None
+    throttled: str = ""  # what holds its clocks down; empty also where the driver does not tell
 
 
 class EngineSample(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from scenarios.load.chunk import (
 from scenarios.load.exchange import Ending, Exchange, Job
 from scenarios.load.sse import event_fields
 from scenarios.observation import Observation, Outcome
+from scenarios.wall_clock import WALL_CLOCK
 
 _ERROR_LIMIT = 500
 _FINISH_LIMIT = 100
@@ -268,7 +269,7 @@ def retry_after_s(value: str | None, date: str | None) -> float | None:
     if when is None:
         return None
     now = _seconds(date) if date else None
-    return max(0.0, when - (time.time() if now is None else now))
+    return max(0.0, when - (WALL_CLOCK.now_s() if now is None else now))
 
 
 def _seconds(date: str) -> float | None:

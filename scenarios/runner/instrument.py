@@ -14,6 +14,7 @@ from scenarios.gates.instrument import LATE_S
 from scenarios.load.health import BEAT_S, Health
 from scenarios.load.lag import LagHistogram
 from scenarios.load.pool import LoadPool
+from scenarios.runner.clock_steps import ClockSteps
 from scenarios.runner.preflight import NoiseFloor, load_for, preflight
 from scenarios.runner.telemetry import Telemetry
 from scenarios.tick import InstrumentSample
@@ -35,6 +36,7 @@ class InstrumentWatch:
         self._asleep_s = 0.0
         self._sampled_at: float | None = None
         self._silent_s = 0.0
+        self._clock = ClockSteps()
 
     async def preflight(
         self, due_ns: npt.NDArray[np.int64], duration_s: float, workers: int, stop: asyncio.Event
@@ -61,11 +63,13 @@ class InstrumentWatch:
         if not self._pools:
             self._telemetry.steal.clear()
             self._asleep_s = _asleep_s()
+            self._clock = ClockSteps()
             self._sampled_at = None
         self._pools.append(pool)
 
     def sample(self, every_s: float) -> InstrumentSample:
         """For a tick, one of which is drawn `every_s`: how much later it is, the runner itself stood still."""
+        self._clock.look()
         now = time.monotonic()
         if self._sampled_at is not None:
             self._silent_s = max(self._silent_s, now - self._sampled_at - every_s)
@@ -89,6 +93,7 @@ class InstrumentWatch:
             "steal": self._steal(),
             "asleep_s": round(_asleep_s() - self._asleep_s, 3) if self._pools else None,
             "runner_stall_s": self._silent_s,
+            "clock_step_s": round(self._clock.largest_s, 3) if self._pools else None,
             "worker_deaths": sum(len(pool.deaths) for pool in self._pools),
         }
 

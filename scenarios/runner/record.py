@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -17,6 +16,7 @@ from scenarios.result import RunInfo
 from scenarios.runner.options import RunOptions, means_of
 from scenarios.runner.target import Target
 from scenarios.tick import Event, Tick
+from scenarios.wall_clock import WALL_CLOCK
 
 MEANS, ALIVE_AT = "means", "alive_at"  # keys in the journal's meta table
 
@@ -73,7 +73,7 @@ class Record:
         """Journal how the run stands, and show it."""
         if self.kept:
             self.journal.add_tick(tick)
-            self.journal.set_meta(ALIVE_AT, str(time.time()))
+            self.journal.set_meta(ALIVE_AT, str(WALL_CLOCK.now_s()))
         self._on_tick(tick)
 
     async def written(self) -> None:
@@ -102,7 +102,7 @@ def begun_now(options: RunOptions, target: Target, gpu_note: str) -> RunInfo:
         plan_hash="",
         target=target.describe,
         model=target.model,
-        started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        started_at=datetime.fromtimestamp(WALL_CLOCK.now_s(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         environment={**describe_machine(), "gpu_note": gpu_note, "engine_ours": target.owned},
         state="running",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from scenarios.runner.record import ALIVE_AT, MEANS, OnEvent, OnTick
 from scenarios.runner.rest import Rest, journalled, rest_of
 from scenarios.runner.trial import Trial, drift_start_s
 from scenarios.summary import stored_columns
+from scenarios.wall_clock import WALL_CLOCK
 
 _ENDED = "SELECT o.idx, o.end_ns, j.correct FROM observation o LEFT JOIN judged j USING (idx) ORDER BY o.end_ns, o.idx"
 
@@ -119,7 +119,7 @@ async def _rest_of_run(before: Interrupted, rest: Rest, first_due_s: float, tria
         what = f"{before.info.target} serves {trial.record.info.model!r} now, the run was against {before.info.model!r}"
         raise NotResumable(f"{what}; start that model again, or a new run")
     plan = await trial.ending.unless_stopped(_plan_made_anew(before, trial))
-    gap_s = max(0.0, time.time() - before.alive_at)
+    gap_s = max(0.0, WALL_CLOCK.now_s() - before.alive_at)
     left = 0 if before.decided else len(rest.numbers)
     trial.journal.forget_end()
     trial.journal.add_observations(rest.lost)

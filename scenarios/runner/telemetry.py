@@ -46,6 +46,7 @@ class Telemetry:
                     memory_total=gpu.memory_total,
                     power_w=gpu.power_w,
                     temperature_c=gpu.temperature_c,
+                    throttled=gpu.throttled,
                 )
                 for gpu in self._gpu.sample()
             )

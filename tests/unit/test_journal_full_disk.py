@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from power_cut import Frozen, after_power_cuts
 from test_report_samples import RUN_ID, make_observation
 
 from scenarios.errors import JournalFull
 from scenarios.journal import JournalReader, JournalWriter
+from tests.benchmarks.faults_bench.power_cut import Frozen, after_power_cuts
 
 TESTS = str(Path(__file__).parent)
 

@@ -77,6 +77,14 @@ class FakeNvml:
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
         return self._do("memory", SimpleNamespace(used=3 << 30, total=8 << 30))
 
+    nvmlClocksEventReasonGpuIdle = 1
+    nvmlClocksEventReasonSwPowerCap = 4
+    nvmlClocksEventReasonSwThermalSlowdown = 32
+    nvmlClocksEventReasonHwThermalSlowdown = 64
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: int) -> int:
+        return int(self._do("clocks", 1 if handle else 4 + 32 + 64))
+
     def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
         return self._do("power", 123_400)
 

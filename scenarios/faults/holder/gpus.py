@@ -32,6 +32,18 @@ def gpu_of(library: ModuleType, pids: Collection[int]) -> tuple[int, Any]:
     return index, handles[index]
 
 
+def unlock_clock(index: int) -> None:
+    """Let this GPU choose its clock. Raises OSError."""
+    try:
+        with nvml() as library:
+            try:
+                library.nvmlDeviceResetGpuLockedClocks(library.nvmlDeviceGetHandleByIndex(index))
+            except library.NVMLError as error:
+                raise OSError(f"GPU {index}: {error}; `nvidia-smi -i {index} -rgc` as root does the same") from error
+    except FaultRefused as error:
+        raise OSError(str(error)) from error
+
+
 def choice(users: Sequence[Collection[int]], pids: Collection[int]) -> int:
     """The first GPU with one of `pids` among its users; with a single GPU there is no question. Pure."""
     for index, found in enumerate(users):

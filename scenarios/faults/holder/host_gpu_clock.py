@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from scenarios.faults.holder import undos
 from scenarios.faults.holder.gpus import gpu_of, nvml
 from scenarios.faults.holder.hold import Hold
-from scenarios.faults.holder.messages import Undo
-from scenarios.faults.holder.undos import Args
 from scenarios.faults.injector import FaultRefused
 
 
@@ -14,7 +13,7 @@ def lower_clock(hold: Hold) -> None:
     mhz = int(hold.number("mhz"))
     with nvml() as library:
         index, handle = gpu_of(library, hold.pids.values())
-        hold.to_undo(Undo("gpu_clock", {"index": index}))
+        hold.to_undo(undos.unlock(index))
         try:
             library.nvmlDeviceSetGpuLockedClocks(handle, mhz, mhz)
         except library.NVMLError as error:
@@ -25,12 +24,3 @@ def lower_clock(hold: Hold) -> None:
         hold.facts |= {"gpu": index, "mhz": mhz}
         hold.begun()
         hold.wait()
-
-
-def reset_clock(args: Args) -> None:
-    """Let the GPU choose its clock again. Raises OSError."""
-    try:
-        with nvml() as library:
-            library.nvmlDeviceResetGpuLockedClocks(library.nvmlDeviceGetHandleByIndex(int(args["index"])))
-    except Exception as error:
-        raise OSError(f"GPU {args['index']}: {error}") from error

@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import Callable, Mapping
 
+from scenarios.faults.holder.gpus import unlock_clock
 from scenarios.faults.holder.messages import Undo
 from scenarios.faults.holder.process import Process, lives, send
 
@@ -38,6 +39,11 @@ def relink(path: str, to: str) -> Undo:
 def remove(path: str) -> Undo:
     """The file that the fault made is not needed any more."""
     return Undo("remove", {"path": path})
+
+
+def unlock(gpu: int) -> Undo:
+    """The GPU chooses its clock itself again."""
+    return Undo("unlock_clock", {"gpu": gpu})
 
 
 def undo_all(undos: list[Undo]) -> tuple[str, ...]:
@@ -91,11 +97,16 @@ def _remove(args: Args) -> None:
         os.unlink(str(args["path"]))
 
 
+def _unlock_clock(args: Args) -> None:
+    unlock_clock(int(args["gpu"]))
+
+
 UNDOS: Mapping[str, UndoFunction] = {
     "continue": _continue,
     "kill": _kill,
     "limit": _limit,
     "relink": _relink,
     "remove": _remove,
+    "unlock_clock": _unlock_clock,
 }
 """By the `what` of an Undo. Each harms nothing where there is nothing to undo, and raises OSError where it cannot."""

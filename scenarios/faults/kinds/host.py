@@ -21,11 +21,12 @@ HOST = (
         (Need.LOCAL,),
     ),
     FaultKind(
-        "host.disk_full", Via.HOLDER, "the run's journal cannot grow", _UNTOUCHED, _UNTOUCHED,
+        "host.disk_full", Via.HOLDER, "the run's journal, and with it every other file of the runner, cannot grow",
+        _UNTOUCHED, _UNTOUCHED,
         (size("spare", 64 << 10, "bytes that it may still grow"),),
     ),
     FaultKind(
-        "host.clock_step", Via.HOLDER, "the wall clock, as the harness sees it, jumps", _UNTOUCHED, _UNTOUCHED,
+        "host.clock_step", Via.RUNNER, "the wall clock, as the harness sees it, jumps", _UNTOUCHED, _UNTOUCHED,
         (Param("step", Unit.SECONDS, 3600.0, "how far, back where negative", -86_400, 86_400),),
     ),
     FaultKind(

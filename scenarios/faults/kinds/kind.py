@@ -10,6 +10,7 @@ class Via(StrEnum):
     """Who brings a fault about."""
 
     PROXY = "proxy"  # the proxy in the path of the planned requests
+    RUNNER = "runner"  # the runner itself: it concerns nobody else
     HOLDER = "holder"  # a process that holds the fault and undoes it, also when the runner is gone
 
 

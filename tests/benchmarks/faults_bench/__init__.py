@@ -1,0 +1,1 @@
+"""The targets of the faults, a file each."""
