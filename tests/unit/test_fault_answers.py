@@ -22,7 +22,9 @@ SAME_BYTES = ["stream.coalesce", "stream.bytewise", "stream.split_character", "s
 
 
 def transform(kind: str, **own: Any) -> Transform:
-    return TRANSFORMS[kind]({param.name: param.default for param in KINDS[kind].params} | own)
+    """The kind with its defaults, but with a pause where there is one: then pieces stay apart."""
+    given = {param.name: 0.5 if param.name == "delay" else param.default for param in KINDS[kind].params}
+    return TRANSFORMS[kind](given | own)
 
 
 def chunked(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
