@@ -82,9 +82,11 @@ CASES: dict[str, Case] = {
         for after, text in ((0, ""), (3, "".join(WORDS[:2])), (99, TEXT))
         for form, raw in FORMS.items()
     },
-    **{f"duplicated-{form}": Case("stream.duplicate", raw, OK, "A" + TEXT, {"at": 2}) for form, raw in FORMS.items()},
-    **{f"reordered-{form}": Case("stream.reorder", raw, OK, " éA 𝄞 D", {"at": 2}) for form, raw in FORMS.items()},
-    "the-finish-reason-after-done": Case("stream.reorder", stream(*EVENTS), TRUNCATED, TEXT, {"at": 5}),
+    **{
+        f"duplicated-{form}": Case("stream.duplicate", raw, OK, "A" + TEXT, {"event": 2}) for form, raw in FORMS.items()
+    },
+    **{f"reordered-{form}": Case("stream.reorder", raw, OK, " éA 𝄞 D", {"event": 2}) for form, raw in FORMS.items()},
+    "the-finish-reason-after-done": Case("stream.reorder", stream(*EVENTS), TRUNCATED, TEXT, {"event": 5}),
     **{
         f"error-{status}": Case("http.error", CHUNKED, Outcome.HTTP_5XX, "", {"status": status}, int(status))
         for status in ("500", "502", "503", "504")
