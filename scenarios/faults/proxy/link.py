@@ -161,7 +161,7 @@ class Link:
         self.down.put(out)
 
     def _timed(self, pieces: Sequence[Piece], now_ns: int) -> list[Parcel]:
-        """Pieces with the moments at which they are written, each pausing after the one before it, also of another read.
+        """Pieces with the moments at which they are written, each pausing after the one before it, of whatever read.
 
         No pause outlasts the faults of answers.
         """
