@@ -22,7 +22,9 @@ SAME_BYTES = ["stream.coalesce", "stream.bytewise", "stream.split_character", "s
 
 
 def transform(kind: str, **own: Any) -> Transform:
-    return TRANSFORMS[kind]({param.name: param.default for param in KINDS[kind].params} | own)
+    """The kind with its defaults, but with a pause where there is one: then pieces stay apart."""
+    given = {param.name: 0.5 if param.name == "delay" else param.default for param in KINDS[kind].params}
+    return TRANSFORMS[kind](given | own)
 
 
 def chunked(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
@@ -176,11 +178,11 @@ BODY = ONE + PING + TWO + THREE + LAST + DONE
         ("stream.truncate", {"after": 2}, ONE + PING + TWO),
         ("stream.truncate", {"after": 0}, b""),
         ("stream.truncate", {"after": 99}, BODY.removesuffix(DONE)),
-        ("stream.duplicate", {"at": 2}, ONE + PING + TWO + TWO + THREE + LAST + DONE),
-        ("stream.duplicate", {"at": 99}, BODY),
-        ("stream.reorder", {"at": 1}, PING + TWO + ONE + THREE + LAST + DONE),
-        ("stream.reorder", {"at": 4}, ONE + PING + TWO + THREE + DONE + LAST),
-        ("stream.reorder", {"at": 5}, BODY),
+        ("stream.duplicate", {"event": 2}, ONE + PING + TWO + TWO + THREE + LAST + DONE),
+        ("stream.duplicate", {"event": 99}, BODY),
+        ("stream.reorder", {"event": 1}, PING + TWO + ONE + THREE + LAST + DONE),
+        ("stream.reorder", {"event": 4}, ONE + PING + TWO + THREE + DONE + LAST),
+        ("stream.reorder", {"event": 5}, BODY),
     ],
 )
 def test_events_are_cut_off_doubled_or_swapped_and_nothing_else(
@@ -244,7 +246,7 @@ def test_a_short_stream_does_not_stall() -> None:
 
 @pytest.mark.parametrize("kind", STREAM_KINDS)
 def test_an_event_without_end_is_not_kept_for_ever(kind: str) -> None:
-    one = transform(kind, **({"at": 2} if kind in ("stream.reorder", "stream.duplicate") else {}))
+    one = transform(kind, **({"event": 2} if kind in ("stream.reorder", "stream.duplicate") else {}))
     held = len(data_of(one.feed(SSE + b"\r\n" + ONE)))
     sent = len(SSE + b"\r\n" + ONE)
     for _ in range(300):

@@ -16,7 +16,8 @@ CONTENT = (
     ),
     FaultKind(
         "http.too_many", Via.PROXY, "requests are answered 429 with Retry-After and do not reach the target",
-        "Waits as long as it is asked to.", _NOT_SEEN, (seconds("retry_after", 1.0, "what Retry-After says", 0, 3600),),
+        "Waits as long as it is asked to.", _NOT_SEEN,
+        (seconds("retry_after", 1.0, "what Retry-After says, rounded up", 0, 3600),),
     ),
     FaultKind(
         "http.header_lost", Via.PROXY, "answers come without one of their headers",
@@ -33,7 +34,7 @@ CONTENT = (
     ),
     FaultKind(
         "stream.duplicate", Via.PROXY, "one event of each stream comes twice",
-        "Cannot know; whoever compares the text with the usage does.", _NOT_SEEN,
+        "Cannot know: it looks like a word said twice; only a known answer tells.", _NOT_SEEN,
         (count("event", 2, "which one, from 1"),), _STREAM,
     ),
     FaultKind(

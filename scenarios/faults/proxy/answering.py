@@ -8,7 +8,6 @@ from scenarios.faults.proxy.answers import TRANSFORMS
 from scenarios.faults.proxy.answers.message import BodyReader, HeadReader
 from scenarios.faults.proxy.force import Force
 from scenarios.faults.proxy.requests import body_length, whole_head
-from scenarios.faults.proxy.shaping import NS, Parcel
 from scenarios.faults.proxy.transform import Piece, Transform
 
 _HEAD_LIMIT_BYTES = 256 << 10
@@ -88,15 +87,6 @@ class Answering:
             self._body = BodyReader(heads[-1])
         self._body.feed(data)
         return self._body.over
-
-
-def parcels(pieces: Sequence[Piece], now_ns: int) -> list[Parcel]:
-    """Pieces with the moments at which they are written."""
-    out: list[Parcel] = []
-    for wait_s, data, close in pieces:
-        now_ns += round(wait_s * NS)
-        out.append(Parcel(now_ns, data, close))
-    return out
 
 
 def _through(transform: Transform, piece: Piece) -> list[Piece]:

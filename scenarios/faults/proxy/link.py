@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from scenarios.faults.proxy.answering import Answering, parcels
+from scenarios.faults.proxy.answering import Answering
 from scenarios.faults.proxy.endpoint import Endpoint
 from scenarios.faults.proxy.force import Force
 from scenarios.faults.proxy.requests import RequestWatch
 from scenarios.faults.proxy.shaping import NS, Parcel, shaper_of
+from scenarios.faults.proxy.transform import Piece
 from scenarios.faults.proxy.way import Way
 
 PREFILL_NS = 30_000_000  # after a request has gone through, the target gets so long to take it up
@@ -46,6 +47,7 @@ class Link:
         self._forces: tuple[Force, ...] = ()
         self._met: set[int] = set()  # numbers of the faults of the network that hit it
         self._answering = Answering()
+        self._answered_ns = 0  # when the last piece of an answer goes out, as far as its pauses say
 
     # -- faults
 
@@ -59,6 +61,7 @@ class Link:
                     way.shapers.pop(force.order.number, None)
                     way.release()
         self._forces = mine
+        self._answered_ns = self._answered_ns if any(not _of_network(force) for force in mine) else 0
         for force in begun:
             for way in (self.up, self.down):
                 shaper = shaper_of(force.order, way is self.up, force.dice(self.number))
@@ -128,7 +131,7 @@ class Link:
             return data
         data, pieces = self._answering.request(data, begins, drawn)
         if pieces:
-            self.down.put(parcels(pieces, now_ns))
+            self.down.put(self._timed(pieces, now_ns))
             self.flush()
         return data
 
@@ -147,7 +150,7 @@ class Link:
         pieces = self._answering.answer(data) if data else self._answering.finish()
         if first and (slow := self._mine("network.slow_start")) is not None:
             now_ns += round(float(slow.order.params["delay"]) * NS)
-        out = parcels(pieces, now_ns)
+        out = self._timed(pieces, now_ns)
         if not data:
             out.append(Parcel(now_ns, b"", "fin"))
         for force in self._forces:
@@ -156,6 +159,21 @@ class Link:
         if (cut := self._mine(*_CUTS)) is not None:
             out = self._cut(out, cut)
         self.down.put(out)
+
+    def _timed(self, pieces: Sequence[Piece], now_ns: int) -> list[Parcel]:
+        """Pieces with the moments at which they are written, each pausing after the one before it, of whatever read.
+
+        No pause outlasts the faults of answers.
+        """
+        if all(_of_network(force) for force in self._forces):
+            return [Parcel(now_ns, data, close) for _, data, close in pieces]
+        due_ns = max(now_ns, self._answered_ns)
+        out: list[Parcel] = []
+        for wait_s, data, close in pieces:
+            due_ns += round(wait_s * NS)
+            out.append(Parcel(due_ns, data, close))
+        self._answered_ns = due_ns
+        return out
 
     def _cut(self, out: list[Parcel], cut: Force) -> list[Parcel]:
         """The parcels up to where the connection breaks, if that is here."""

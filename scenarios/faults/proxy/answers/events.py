@@ -9,7 +9,7 @@ EVENT_LIMIT_BYTES = 1 << 20
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n|\r(?=[^\n]))|\r\r")
 _DATA = re.compile(rb"(?:^|[\r\n])data[:\r\n]")
 _DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]\s*\Z")
-_LINE_END_AT_THE_END = re.compile(rb"(?:\r\n|\n|\r)\Z")
+_WIDE_CHARACTER = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -71,7 +71,6 @@ def is_done(event: bytes) -> bool:
 
 def cut_in_a_character(event: bytes) -> int:
     """Where to cut it: inside its first character of several bytes, else inside its line end; 0 for nowhere."""
-    for at, byte in enumerate(event):
-        if byte >= 0xC2:
-            return at + 1 if at + 1 < len(event) else 0
-    return max(0, len(event) - 1) if _LINE_END_AT_THE_END.search(event) else 0
+    if (wide := _WIDE_CHARACTER.search(event)) is not None:
+        return wide.start() + 1
+    return len(event) - 1 if event.endswith((b"\n", b"\r")) else 0
