@@ -35,6 +35,7 @@ class InstrumentWatch:
         self._asleep_s = 0.0
         self._sampled_at: float | None = None
         self._silent_s = 0.0
+        self.proxy_died: asyncio.Future[str] | None = None  # of the fault proxy that requests pass through; None: none
 
     async def preflight(
         self, due_ns: npt.NDArray[np.int64], duration_s: float, workers: int, stop: asyncio.Event
@@ -90,6 +91,8 @@ class InstrumentWatch:
             "asleep_s": round(_asleep_s() - self._asleep_s, 3) if self._pools else None,
             "runner_stall_s": self._silent_s,
             "worker_deaths": sum(len(pool.deaths) for pool in self._pools),
+            "through_proxy": int(self.proxy_died is not None),
+            "proxy_deaths": int(self.proxy_died is not None and self.proxy_died.done()),
         }
 
     def _lateness(self) -> Facts:

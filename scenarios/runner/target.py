@@ -42,6 +42,7 @@ class Target(Protocol):
     async def start(self) -> None: ...
     async def sample(self) -> EngineSample: ...
     def runs(self, part: str) -> bool: ...
+    def processes(self) -> dict[str, int]: ...
     def kill(self, part: str) -> None: ...
     async def serving_again(self, deaths: int) -> None: ...
     async def stop(self) -> None: ...
@@ -105,6 +106,9 @@ class EmbeddedTarget:
             kv_used=gauges.get("seatrial_kv_cells_used", 0.0) / cells if cells else None,
             restarts=self.deaths,
         )
+
+    def processes(self) -> dict[str, int]:
+        return self._supervisor.pids()
 
     def runs(self, part: str) -> bool:
         """Whether a process of it ("all", "api" or "decode") can be killed; between death and restart there is none."""
@@ -192,6 +196,9 @@ class RemoteTarget:
 
     async def sample(self) -> EngineSample:
         return EngineSample()
+
+    def processes(self) -> dict[str, int]:
+        return {}
 
     def runs(self, part: str) -> bool:
         """Nothing of it is ours."""
