@@ -50,8 +50,5 @@ class Injector(Protocol):
         Cancelled, it undoes the fault before it lets go. Raises FaultRefused before `on` was called.
         """
 
-    async def died(self) -> str:
-        """Return, saying how, when whoever holds the faults has ended by itself; nothing is in force then."""
-
     async def close(self) -> None:
         """Undo what is still in force."""

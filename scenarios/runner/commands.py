@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from scenarios.faults.asked import AskedWrongly, decode
-from scenarios.faults.words import length_in_words, params_in_words
+from scenarios.faults.words import params_in_words
 from scenarios.journal import Command, JournalWriter
 from scenarios.runner.fault_board import FaultBoard
 from scenarios.runner.record import Record
@@ -46,6 +46,7 @@ class Commands:
         except AskedWrongly as error:
             self._record.emit("fault.refused", f"{argument[:200]}: {error}")
             return
-        words = ", ".join(part for part in (length_in_words(fault), params_in_words(fault)) if part)
-        self._record.emit("operator.fault", f"asks for {fault.kind}, {words}")
+        length = f" for {fault.for_s:g}s" if fault.for_s else ""
+        words = f": {words}" if (words := params_in_words(fault)) else ""
+        self._record.emit("operator.fault", f"asks for {fault.kind}{length}{words}")
         self._faults.inject(fault)

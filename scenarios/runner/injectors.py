@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scenarios.address import Road
+from scenarios.faults.holder import HolderInjector, Subject
 from scenarios.faults.injector import FaultRefused, Injector
 from scenarios.faults.kinds import Via
 from scenarios.runner.options import RunOptions
@@ -24,6 +25,9 @@ class InPath(Injector, Protocol):
 
     base_url: str
     road: Road
+
+    async def died(self) -> str:
+        """Return, saying how, when it has ended by itself; nothing is in force then, and nothing gets through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,6 @@ def starts_of(options: RunOptions, target: Target, journal: Path) -> Starts:
         return await ProxyInjector.start(target.base_url, target.road, journal.parent, options.seed)
 
     async def holder() -> Injector:
-        from scenarios.faults.holder import HolderInjector
-        from scenarios.faults.holder.subject import Subject
-
         subject = Subject(
             url=target.base_url,
             road=target.road,
@@ -74,14 +75,14 @@ class Injectors:
         self._holder: Injector | None = None
         self._starts = starts
         self._emit = emit
-        self._watches: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def ready(self, vias: Collection[Via], inject: bool) -> None:
         """Have those there that faults `vias` need; with `inject` the proxy in any case. Raises HarnessError."""
         if self.proxy is None and (inject or Via.PROXY in vias):
             self.proxy = await self._starts.proxy()
-            self._watches.add(asyncio.create_task(self._watch_proxy(self.proxy)))
+            self._watch = asyncio.create_task(self._watch_proxy(self.proxy))
             self._emit("proxy.ready", "requests pass through the fault proxy of this run")
         if Via.HOLDER in vias:
             with suppress(FaultRefused):  # each of these faults is then skipped, with the reason
@@ -93,7 +94,6 @@ class Injectors:
             async with self._one_at_a_time:
                 if self._holder is None:
                     self._holder = await self._starts.holder()
-                    self._watches.add(asyncio.create_task(self._watch_holder(self._holder)))
                 return self._holder
         if self.proxy is None:
             raise FaultRefused(NO_PROXY)
@@ -101,8 +101,8 @@ class Injectors:
 
     async def close(self) -> None:
         """Undo what is still in force, and end them: first the proxy."""
-        for watch in self._watches:
-            watch.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         async with AsyncExitStack() as stack:
             for injector in (self._holder, self.proxy):
                 if injector is not None:
@@ -112,9 +112,3 @@ class Injectors:
         how = await proxy.died()
         self._emit("proxy.died", f"the proxy in the path of the requests is gone: {how}")
         self.proxy_died.set_result(how)
-
-    async def _watch_holder(self, holder: Injector) -> None:
-        how = await holder.died()
-        self._emit("holder.died", f"the guardian of the faults is gone, and they with it: {how}")
-        self._holder = None  # the next fault that needs one has a new one
-        await holder.close()

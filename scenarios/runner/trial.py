@@ -253,7 +253,7 @@ class Trial:
             next_at = loop.time() + TICK_S
             await self.commands.obey()
             self._tick()
-            await asyncio.to_thread(self.journal.commit)
+            await self.record.written()
             await asyncio.sleep(max(0.0, next_at - loop.time()))
 
     def _tick(self) -> None:
