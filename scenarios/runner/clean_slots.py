@@ -64,7 +64,7 @@ class CleanSlots:
         if not self._recent:
             return ""
         first, last = self._recent[0], self._recent[-1]
-        if last.engine.state != EngineState.READY:
+        if last.engine.state != EngineState.READY.value:
             return f"the target was {last.engine.state} at the end of the slot"
         if last.in_flight and last.done == first.done:
             return f"{last.in_flight} requests were under way at the end of the slot, and none had ended in {self._rest_s:g} s"

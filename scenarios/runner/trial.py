@@ -25,6 +25,7 @@ from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, PHASE_JUDGE, RESUME
 from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed
 from scenarios.runner.beside import beside
+from scenarios.runner.clean_slots import CleanSlots
 from scenarios.runner.clock import NS, RunClock
 from scenarios.runner.commands import Commands
 from scenarios.runner.ending import Ending
@@ -42,6 +43,7 @@ from scenarios.runner.record import OnEvent, OnTick, Record, begun_now
 from scenarios.runner.target import EmbeddedTarget, RemoteTarget, Target
 from scenarios.runner.telemetry import Telemetry
 from scenarios.runner.ticks import TICK_S, draw_tick
+from scenarios.tick import Tick
 
 T = TypeVar("T")
 Request = Callable[[int], PlannedRequest]
@@ -91,6 +93,10 @@ class Trial:
             options.scenario.gates,
         )
         self.ending = Ending(stop, options.scenario.abort, self.record, self.faults)
+        self._watchers: list[Callable[[Tick], None]] = [
+            self.faults.see,
+            self.ending.see,
+        ]  # of ticks while a plan is sent
         self.commands = Commands(journal, self.record, stop, self.faults)
         self.facts_before: Facts = {}  # of the instrument, from before the run was resumed
         self._phase = "preparing"
@@ -217,10 +223,18 @@ class Trial:
                 self.ending.obey_conditions(pool),
                 self.ending.obey_gates(pool, intake),
                 self.ending.obey_road(pool, self.injectors.proxy_died),
+                *self._slots_kept(),
             )
         finally:
             self.clock.hold()
             await pool.close()
+
+    def _slots_kept(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """The work that keeps the slots of a matrix apart, where there is one."""
+        if (matrix := self.options.scenario.matrix) is not None:
+            slots = CleanSlots(matrix, self.target, lambda: self.clock.now_s, self.record.emit)
+            self._watchers.append(slots.see)
+            yield slots.follow()
 
     async def _receive(self, pool: LoadPool, leg: Leg, intake: Intake) -> None:
         """Take in what the workers report, until every planned request has its observation."""
