@@ -67,5 +67,7 @@ class CleanSlots:
         if last.engine.state != EngineState.READY.value:
             return f"the target was {last.engine.state} at the end of the slot"
         if last.in_flight and last.done == first.done:
-            return f"{last.in_flight} requests were under way at the end of the slot, and none had ended in {self._rest_s:g} s"
+            return (
+                f"{last.in_flight} requests were under way at the end of the slot, none had ended in {self._rest_s:g} s"
+            )
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,13 @@ class RunOptions:
 def planned_faults(options: RunOptions) -> tuple[FaultSpec, ...]:
     """Every fault of the run with its moment, in order of start."""
     return scheduled(options.scenario.faults, options.seed, options.scenario.blast)
+
+
+def api_keys(options: RunOptions) -> dict[str, str]:
+    """The API key of each tenant by name, "" being the run's own; "" where none is set."""
+    variables = {tenant.name: tenant.key_env for tenant in options.scenario.workload.tenants}
+    variables[""] = options.api_key_env or ""
+    return {tenant: os.environ.get(variable, "") for tenant, variable in variables.items()}
 
 
 class Means(msgspec.Struct, frozen=True):

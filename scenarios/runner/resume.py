@@ -24,6 +24,7 @@ from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
 from scenarios.runner.options import Means, RunOptions, planned_faults
+from scenarios.runner.planning import requests_of
 from scenarios.runner.record import ALIVE_AT, MEANS, OnEvent, OnTick
 from scenarios.runner.rest import Rest, journalled, rest_of
 from scenarios.runner.trial import Trial, drift_start_s
@@ -139,7 +140,7 @@ async def _rest_of_run(before: Interrupted, rest: Rest, first_due_s: float, tria
     trial.faults.take_up(before.events, before.until_s, before.faults_come)
     trial.journal.commit()
     trial.clock = RunClock(first_due_s)  # were it to end before the first is sent, it would have stopped right there
-    with trial.requests(plan) as request:
+    with requests_of(trial.journal.path, plan) as request:
         with JournalReader(trial.journal.path) as reader:
             trial.live.take_up(await asyncio.to_thread(stored_columns, reader))
             trial.drift = await asyncio.to_thread(_drift, reader, before.options.scenario, request)

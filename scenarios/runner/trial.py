@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,11 +17,10 @@ from scenarios.errors import JournalError, StoppedEarly
 from scenarios.faults.kinds import KINDS
 from scenarios.faults.possible import Setting
 from scenarios.gates import EarlyEnd
-from scenarios.journal import JournalReader, JournalWriter
+from scenarios.journal import JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.plan import Plan
 from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, PHASE_JUDGE, RESUMED, Facts, worst_of
-from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed
 from scenarios.runner.beside import beside
 from scenarios.runner.clean_slots import CleanSlots
@@ -37,8 +35,8 @@ from scenarios.runner.intake import Intake
 from scenarios.runner.judging import judged
 from scenarios.runner.leg import Leg
 from scenarios.runner.live import LiveRun
-from scenarios.runner.options import RunOptions
-from scenarios.runner.planning import PlanWriter, StoredRequests
+from scenarios.runner.options import RunOptions, api_keys
+from scenarios.runner.planning import PlanWriter, Request
 from scenarios.runner.record import OnEvent, OnTick, Record, begun_now
 from scenarios.runner.target import EmbeddedTarget, RemoteTarget, Target
 from scenarios.runner.telemetry import Telemetry
@@ -46,7 +44,6 @@ from scenarios.runner.ticks import TICK_S, draw_tick
 from scenarios.tick import Tick
 
 T = TypeVar("T")
-Request = Callable[[int], PlannedRequest]
 
 
 class Trial:
@@ -170,15 +167,6 @@ class Trial:
             found = f"noise floor p50 {floor.stamp_p50_s * 1e3:.2g} ms, p99 {floor.stamp_p99_s * 1e3:.2g} ms"
             self.record.emit("phase.preflight", f"{found} ({floor.load})")
 
-    @contextmanager
-    def requests(self, plan: Plan | None) -> Iterator[Request]:
-        """Every request by the journal's index: read from there, or made by `plan` where it holds no prompts."""
-        if plan is not None and not self.options.scenario.keep.prompts:
-            yield plan.__getitem__
-            return
-        with JournalReader(self.journal.path) as reader:
-            yield StoredRequests(reader).__getitem__
-
     def go_on(self, resumed: Resumed) -> None:
         """From here on the run is one that was resumed."""
         self.record.begin()
@@ -199,16 +187,13 @@ class Trial:
                 self.record.interrupt("stopped by the operator before anything of this plan was sent")
             return
         options = self.options
-        variables = {tenant.name: tenant.key_env for tenant in options.scenario.workload.tenants}
-        variables[""] = options.api_key_env or ""
-        keys = {tenant: os.environ.get(variable, "") for tenant, variable in variables.items()}
         self._early = early
         intake = Intake(self.journal, self.live, self.drift, request, self.record.emit, early)
         await self.injectors.ready({KINDS[fault.kind].via for fault in faults}, options.inject)
         way: Target | InPath = self.target
         if self.injectors.proxy is not None:
             way, self.instrument.proxy_died = self.injectors.proxy, self.injectors.proxy_died
-        pool = LoadPool(leg.plan, way.base_url, keys, options.workers, road=way.road)
+        pool = LoadPool(leg.plan, way.base_url, api_keys(options), options.workers, road=way.road)
         try:
             await pool.prepare()
             self.instrument.watch(pool)
