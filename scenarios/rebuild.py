@@ -36,7 +36,7 @@ SIGNS = frozenset({"engine.died", "engine.hung", "engine.stalled"})  # events by
 ABORT = "abort"  # a condition of the scenario held, which ended the run
 FAULT_WITHHELD = "fault.withheld"  # the service was not steady before any fault, so none was brought about
 
-_COUNTED = ("asleep_s", "major_faults", "worker_deaths")
+_COUNTED = ("asleep_s", "major_faults", "worker_deaths", "proxy_deaths")
 
 Facts = dict[str, float | int | bool | str | None]
 

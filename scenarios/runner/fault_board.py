@@ -11,14 +11,14 @@ from typing import Protocol
 import msgspec
 
 from scenarios.conditions import Watch, in_words
-from scenarios.definition import FaultSpec, GateSpec
+from scenarios.definition import FaultSpec
 from scenarios.errors import HarnessError
 from scenarios.faults.injector import Injector
 from scenarios.faults.kinds import KINDS, Need, Via
 from scenarios.faults.possible import Setting
 from scenarios.faults.words import params_in_words
 from scenarios.rebuild import FAULT_WITHHELD
-from scenarios.runner.fault_rules import FaultRules, unsteady
+from scenarios.runner.fault_rules import FaultRules
 from scenarios.tick import ActiveFault, Event, FaultMark, Tick
 
 RECOVERY_LIMIT_S = 60.0  # so long the board waits for a target that is ours to serve again after it was struck
@@ -86,10 +86,11 @@ class FaultBoard:
         injector: Callable[[Via], Awaitable[Injector]],
         now_s: Callable[[], float],
         emit: Emit,
-        gates: Sequence[GateSpec] = (),
+        unsteady: Callable[[], str] = str,
     ) -> None:
         """setting: what there is to disturb, as it is now. injector: who brings faults of that sort about; raises
-        FaultRefused. now_s: the time of the run in seconds. gates: of the scenario, as those of the ticks.
+        FaultRefused. now_s: the time of the run in seconds. unsteady: why faults would say nothing about the service;
+        empty where it is as it should be without them.
         """
         self._rules = rules
         self._subject = subject
@@ -97,13 +98,12 @@ class FaultBoard:
         self._injector = injector
         self._now_s = now_s
         self._emit = emit
-        self._gates = gates
+        self._unsteady = unsteady
         self._held: dict[int, _Held] = {}
         self._numbers = 0
         self._first_place = 0  # of a run that goes on: so many of its planned faults have come already
         self._nursery: asyncio.TaskGroup | None = None
         self._steady: bool | None = None  # None: no planned fault has come yet
-        self._tick: Tick | None = None
 
     @property
     def active(self) -> tuple[ActiveFault, ...]:
@@ -154,7 +154,6 @@ class FaultBoard:
 
     def see(self, tick: Tick) -> None:
         """End the faults whose condition holds now."""
-        self._tick = tick
         for one in self._held.values():
             if one.watch and one.fault.until and one.since_s is not None and one.watch.holds(tick):
                 self._end(one, in_words(one.fault.until))
@@ -190,7 +189,7 @@ class FaultBoard:
     def _is_steady(self) -> bool:
         """Whether planned faults may begin, as it was decided before the first one of all."""
         if self._steady is None:
-            why = unsteady(self._gates, self._tick.gates) if self._tick and not self._numbers else ""
+            why = "" if self._numbers else self._unsteady()
             self._steady = not why
             if why:
                 self._emit(FAULT_WITHHELD, f"the service was not steady before any fault: {why}")

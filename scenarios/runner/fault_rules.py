@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from scenarios.faults.blast import busy_s, excess
 from scenarios.faults.injector import Order
 from scenarios.faults.kinds import KINDS
 from scenarios.faults.possible import Setting, why_not
-from scenarios.tick import GateSample
+from scenarios.gates import so_far
+from scenarios.runner.live import LiveRun
 
 _TOUCH_S = 0.25
 """Faults that are planned one right after another may overlap so long: undoing and starting take a moment."""
@@ -54,10 +56,11 @@ class FaultRules:
         )
 
 
-def unsteady(gates: Sequence[GateSpec], samples: Sequence[GateSample]) -> str:
-    """Which gates on the time before any fault fail already; empty where none does. One sample for each gate."""
+def unsteady(gates: Sequence[GateSpec], live: LiveRun) -> str:
+    """Which gates on the time before any fault fail already, by all that has come so far; empty where none does."""
+    before = [dataclasses.replace(gate, phase=Phase.WHOLE) for gate in gates if gate.phase is Phase.BEFORE]
     return "; ".join(
         f"{sample.name} is {'not measured' if sample.measured is None else f'{sample.measured:.4g}'}, {sample.bound}"
-        for gate, sample in zip(gates, samples, strict=True)
-        if gate.phase is Phase.BEFORE and sample.state == "fail"
+        for sample in so_far(before, live.sketches, live.counts(before), {})
+        if sample.state == "fail"
     )

@@ -91,8 +91,8 @@ class InstrumentWatch:
             "asleep_s": round(_asleep_s() - self._asleep_s, 3) if self._pools else None,
             "runner_stall_s": self._silent_s,
             "worker_deaths": sum(len(pool.deaths) for pool in self._pools),
-            "through_proxy": int(self.proxy_died is not None),
-            "proxy_deaths": int(self.proxy_died is not None and self.proxy_died.done()),
+            "through_proxy": None if self.proxy_died is None else 1,
+            "proxy_deaths": None if self.proxy_died is None else int(self.proxy_died.done()),
         }
 
     def _lateness(self) -> Facts:

@@ -28,7 +28,7 @@ from scenarios.runner.clock import NS, RunClock
 from scenarios.runner.commands import Commands
 from scenarios.runner.ending import Ending
 from scenarios.runner.fault_board import FaultBoard
-from scenarios.runner.fault_rules import FaultRules
+from scenarios.runner.fault_rules import FaultRules, unsteady
 from scenarios.runner.injectors import Injectors, InPath, starts_of
 from scenarios.runner.instrument import InstrumentWatch
 from scenarios.runner.intake import Intake
@@ -87,7 +87,7 @@ class Trial:
             self.injectors.of,
             lambda: self.clock.now_s,
             self.record.emit,
-            options.scenario.gates,
+            lambda: unsteady(options.scenario.gates, self.live),
         )
         self.ending = Ending(stop, options.scenario.abort, self.record, self.faults)
         self._watchers: list[Callable[[Tick], None]] = [

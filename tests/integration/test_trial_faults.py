@@ -108,7 +108,7 @@ async def test_a_run_without_faults_has_no_proxy_and_nobody_who_holds_any(tmp_pa
     async with ScriptedServer(fine) as server:
         document = await Watch().run(options(server.url, tmp_path))
     assert (hands.proxies, hands.holders) == ([], [])
-    assert document.summary.instrument["through_proxy"] == 0
+    assert document.summary.instrument["through_proxy"] is None
 
 
 async def test_faults_asked_for_live_come_with_their_parameters_and_one_command_ends_them_all(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 
 import pytest
 
-from scenarios.definition import Blast, Condition, FaultSpec, GateSpec, Phase
+from scenarios.definition import Blast, Condition, FaultSpec
 from scenarios.faults.injector import FaultRefused, Injector
 from scenarios.faults.kinds import Via
 from scenarios.faults.possible import Setting
 from scenarios.runner import fault_board
 from scenarios.runner.fault_board import FaultBoard
 from scenarios.runner.fault_rules import FaultRules
-from scenarios.tick import Event, FaultMark, GateSample, Quantiles, Tick
+from scenarios.tick import Event, FaultMark, Quantiles, Tick
 from tests.fault_stand_ins import StandIn
 
 KILL = FaultSpec("engine.kill", 0.0, params=(("part", "all"),))
@@ -46,7 +47,7 @@ class Bench:
         rules: FaultRules | None = None,
         setting: Setting = HERE,
         refuses: Mapping[str, str] | None = None,
-        gates: tuple[GateSpec, ...] = (),
+        unsteady: str = "",
         owned: bool = True,
     ) -> None:
         self.events: list[Event] = []
@@ -54,7 +55,13 @@ class Bench:
         self.hands = StandIn(refuses=refuses)
         self.engine = Engine(owned)
         self.board = FaultBoard(
-            rules or FaultRules(seed=1), self.engine, lambda: setting, self._injector, lambda: 4.0, self.emit, gates
+            rules or FaultRules(seed=1),
+            self.engine,
+            lambda: setting,
+            self._injector,
+            lambda: 4.0,
+            self.emit,
+            lambda: unsteady,
         )
 
     def emit(
@@ -94,11 +101,11 @@ async def ended(task: asyncio.Task[None]) -> None:
     assert task.cancelled()
 
 
-def tick(t_s: float, in_flight: int = 0, gates: tuple[GateSample, ...] = ()) -> Tick:
+def tick(t_s: float, in_flight: int) -> Tick:
     nothing = Quantiles()
     return Tick(
         t_s=t_s, state="running", duration_s=9.0, planned=9, due=9, sent=9, in_flight=in_flight, done=0, outcomes={},
-        due_rate=0.0, done_rate=0.0, tokens=0, token_rate=0.0, ttft=nothing, itl=nothing, ttft_all=nothing, gates=gates,
+        due_rate=0.0, done_rate=0.0, tokens=0, token_rate=0.0, ttft=nothing, itl=nothing, ttft_all=nothing,
     )  # fmt: skip
 
 
@@ -252,24 +259,22 @@ async def test_each_fault_has_chance_of_its_own_and_the_same_one_again() -> None
 
 
 async def test_a_service_that_was_not_steady_before_any_fault_meets_none() -> None:
-    gates = (GateSpec("error_rate", maximum=0.1, phase=Phase.BEFORE), GateSpec("error_rate", maximum=0.1))
-    bench = Bench(gates=gates)
-    fails = GateSample(name="calm", metric="error_rate", bound="<= 0.1", measured=0.6, state="fail")
-    bench.board.see(tick(1.0, gates=(fails, fails)))
+    bench = Bench(unsteady="calm is 0.6, <= 0.1")
     task = bench.start(BRIEF, BRIEF)
     await bench.until("fault.withheld")
-    await asyncio.sleep(0.01)
-    assert bench.told == ["fault.withheld"]
-    assert "calm is 0.6, <= 0.1" in bench.events[0].text
+    assert "not steady before any fault: calm is 0.6, <= 0.1" in bench.events[0].text
+    bench.board.inject(BRIEF)  # whoever asks for one gets it
+    await bench.until("fault.end")
+    assert bench.told == ["fault.withheld", "fault.start 1", "fault.end 1"]
     await ended(task)
 
 
-async def test_a_gate_on_the_whole_run_withholds_nothing() -> None:
-    bench = Bench(gates=(GateSpec("error_rate", maximum=0.1),))
-    fails = GateSample(name="calm", metric="error_rate", bound="<= 0.1", measured=0.6, state="fail")
-    bench.board.see(tick(1.0, gates=(fails,)))
-    task = bench.start(BRIEF)
-    await bench.until("fault.end")
+async def test_a_service_that_a_fault_has_already_met_is_not_asked_whether_it_was_steady() -> None:
+    bench = Bench(unsteady="calm is 0.6, <= 0.1")
+    task = bench.start(dataclasses.replace(BRIEF, at_s=4.05))
+    await asyncio.sleep(0)
+    bench.board.inject(BRIEF)
+    await bench.until("fault.end", 2)
     await ended(task)
 
 
