@@ -33,8 +33,10 @@ PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
 GATES_DECIDED = "gates.decided"
 SIGNS = frozenset({"engine.died", "engine.hung", "engine.stalled"})  # events by which the target shows that it failed
+ABORT = "abort"  # a condition of the scenario held, which ended the run
+FAULT_WITHHELD = "fault.withheld"  # the service was not steady before any fault, so none was brought about
 
-_COUNTED = ("asleep_s", "major_faults", "worker_deaths")
+_COUNTED = ("asleep_s", "major_faults", "worker_deaths", "proxy_deaths")
 
 Facts = dict[str, float | int | bool | str | None]
 
@@ -87,7 +89,7 @@ def rebuild(reader: JournalReader) -> ResultDocument:
     summary = summarise_columns(columns, context, measured)
     if scenario.chaos is None:
         gates = judge(scenario.gates, samples)
-        verdict, why = conclude(gates, interrupted)
+        verdict, why = conclude(gates, interrupted, ruled_out(events))
     else:  # its gates were asked about each try
         record = _chaos(reader)
         summary = msgspec.structs.replace(summary, chaos=(found := chaos_of(record)))
@@ -96,6 +98,17 @@ def rebuild(reader: JournalReader) -> ResultDocument:
     not_measured = summary.not_measured | _not_whole(columns, reader.answers())
     summary = msgspec.structs.replace(summary, not_measured=not_measured)
     return ResultDocument(verdict=verdict, why=why, run=run, summary=summary, gates=gates)
+
+
+def ruled_out(events: Sequence[Event]) -> str:
+    """Why the run is NO-GO whatever its gates say; empty where it is not."""
+    for event in events:
+        if event.kind == ABORT:
+            return f"The run was aborted after {max(0.0, event.t_s):.1f} s: {event.text}."
+    for event in events:
+        if event.kind == FAULT_WITHHELD:
+            return f"Faults were withheld: {event.text}."
+    return ""
 
 
 def _capacity(reader: JournalReader, scenario: Scenario, columns: Columns) -> Capacity | None:
@@ -209,12 +222,15 @@ def events_of_run(events: Sequence[Event]) -> list[Event]:
 
 
 def stopped_at(events: Sequence[Event], last: Tick | None) -> float:
-    """When the run stopped to send, in its seconds: at the word of operator or gates, else when last heard of."""
+    """When the run stopped to send, in its seconds: at the word of operator, gates or a condition that aborts it.
+
+    Else when it was last heard of.
+    """
     stop_s: float | None = None
     for event in events:
         if event.kind == RESUMED:
             stop_s = None
-        elif event.kind in ("operator.stop", GATES_DECIDED) and stop_s is None:
+        elif event.kind in ("operator.stop", GATES_DECIDED, ABORT) and stop_s is None:
             stop_s = event.t_s
     return stop_s if stop_s is not None else (0.0 if last is None else last.t_s)
 

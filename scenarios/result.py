@@ -66,7 +66,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     started_at: str  # ISO 8601, UTC
     environment: dict[str, str | int | float | bool | None]
-    state: str = "done"  # "running" | "done" | "interrupted" | "failed": what the journal says
+    state: str = "done"  # "running" | "done" | "interrupted" | "aborted" | "failed": what the journal says
     resumed: tuple[Resumed, ...] = ()
 
 

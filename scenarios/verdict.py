@@ -13,8 +13,13 @@ _RANK = (
 )
 
 
-def conclude(gates: Sequence[GateResult], interrupted: bool = False) -> tuple[Verdict, str]:
-    """The verdict and its sentence. GO only when every gate passed in a run that ran to its end and had a gate."""
+def conclude(gates: Sequence[GateResult], interrupted: bool = False, ruled_out: str = "") -> tuple[Verdict, str]:
+    """The verdict and its sentence. GO only when every gate passed in a run that ran to its end and had a gate.
+
+    ruled_out: the sentence of a run that is NO-GO whatever its gates say, such as one that was aborted.
+    """
+    if ruled_out:
+        return Verdict.NO_GO, ruled_out
     for worst, verdict in _RANK:
         deciding = [gate for gate in gates if gate.verdict is worst]
         if deciding:

@@ -61,4 +61,5 @@ def handle(args: argparse.Namespace) -> int:
         confirm(args, target, before.options.scenario)
     where = target or "the engine in here"
     terminal.note(f"run {run.id}: {run.scenario}, seed {run.seed}, goes on against {where}")
-    return carry_out(journal, partial(resume_trial, journal, key_env(target)), args)
+    again = partial(resume_trial, journal, key_env(target), own=args.i_own_this_target)
+    return carry_out(journal, again, args)

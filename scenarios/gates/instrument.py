@@ -41,7 +41,8 @@ class InstrumentError:
     stamped later than this). noise_send_s, noise_stamp_s: both before the run, p99; the error is never taken to be
     less. steal: share of CPU time that the hypervisor took, 0..1, by which any time may be stretched. late_share: of
     requests or of time, plainly late (the larger of both). lost_share: requests never sent, or given up by the harness
-    itself, of those that came due. asleep_s: the machine was suspended. worker_died: a load worker ended early.
+    itself, of those that came due. asleep_s: the machine was suspended. worker_died: a load worker ended early;
+    proxy_died: the fault proxy in the path did, and requests that met nobody say nothing about the target.
     """
 
     send: Points = ()
@@ -53,6 +54,7 @@ class InstrumentError:
     lost_share: float = 0.0
     asleep_s: float = 0.0
     worker_died: bool = False
+    proxy_died: bool = False
 
     @classmethod
     def of(cls, facts: Mapping[str, object], lost_share: float) -> InstrumentError:
@@ -76,6 +78,7 @@ class InstrumentError:
             lost_share=lost_share,
             asleep_s=number("asleep_s"),
             worker_died=bool(number("worker_deaths")),
+            proxy_died=bool(number("proxy_deaths")),
         )
 
     def shorter(self, n: int, stamps: int = 1, from_due: bool = True) -> tuple[Doubt, ...]:
@@ -120,6 +123,8 @@ class InstrumentError:
         """Why no gate of the run can be trusted; empty when they can."""
         if self.worker_died:
             return "a load worker of the harness died during the run"
+        if self.proxy_died:
+            return "the harness's fault proxy, which requests pass through, died during the run"
         if self.lost_share > MOST_LOST:
             return f"the harness itself lost {self.lost_share:.1%} of the requests that came due (more than 1 %)"
         if self.asleep_s > MOST_ASLEEP_S:

@@ -41,6 +41,8 @@ _INSTRUMENT = {
     "asleep_s": "machine suspended",
     "runner_stall_s": "runner stood still",
     "worker_deaths": "load workers that died",
+    "proxy_deaths": "fault proxies that died",
+    "through_proxy": "requests passed through the fault proxy",
 }
 """What the facts of docs/measuring.md are called on a line, in their order there."""
 NOTHING = "n/a"

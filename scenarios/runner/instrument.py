@@ -37,6 +37,7 @@ class InstrumentWatch:
         self._sampled_at: float | None = None
         self._silent_s = 0.0
         self._clock = ClockSteps()
+        self.proxy_died: asyncio.Future[str] | None = None  # of the fault proxy that requests pass through; None: none
 
     async def preflight(
         self, due_ns: npt.NDArray[np.int64], duration_s: float, workers: int, stop: asyncio.Event
@@ -95,6 +96,8 @@ class InstrumentWatch:
             "runner_stall_s": self._silent_s,
             "clock_step_s": round(self._clock.largest_s, 3) if self._pools else None,
             "worker_deaths": sum(len(pool.deaths) for pool in self._pools),
+            "through_proxy": None if self.proxy_died is None else 1,
+            "proxy_deaths": None if self.proxy_died is None else int(self.proxy_died.done()),
         }
 
     def _lateness(self) -> Facts:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from scenarios.address import DIRECT, Road
-from scenarios.definition import Scenario
+from scenarios.definition import FaultSpec, Scenario
+from scenarios.faults.schedule import scheduled
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,18 @@ class RunOptions:
     own_target: bool = False  # a target other than this machine may be disturbed
 
 
+def planned_faults(options: RunOptions) -> tuple[FaultSpec, ...]:
+    """Every fault of the run with its moment, in order of start."""
+    return scheduled(options.scenario.faults, options.seed, options.scenario.blast)
+
+
+def api_keys(options: RunOptions) -> dict[str, str]:
+    """The API key of each tenant by name, "" being the run's own; "" where none is set."""
+    variables = {tenant.name: tenant.key_env for tenant in options.scenario.workload.tenants}
+    variables[""] = options.api_key_env or ""
+    return {tenant: os.environ.get(variable, "") for tenant, variable in variables.items()}
+
+
 class Means(msgspec.Struct, frozen=True):
     """What the journal keeps of the options, so that a run can go on against the same target."""
 
@@ -37,9 +51,10 @@ class Means(msgspec.Struct, frozen=True):
     model: str | None
     workers: int
     preflight_s: float
+    inject: bool = False
 
 
 def means_of(options: RunOptions) -> Means:
     """The options less those that the journal holds anyway."""
     model = None if options.model is None else str(options.model)
-    return Means(options.target, options.road, model, options.workers, options.preflight_s)
+    return Means(options.target, options.road, model, options.workers, options.preflight_s, options.inject)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.metrics import ODD_PROFILE
-from scenarios.plan import PlanDigest
+from scenarios.plan import Plan, PlanDigest
 from scenarios.request import PlannedRequest
 from scenarios.runner.leg import Leg
 
@@ -63,6 +65,19 @@ class PlanWriter:
     def stop(self) -> None:
         """Write no more."""
         self._stopped.set()
+
+
+Request = Callable[[int], PlannedRequest]
+
+
+@contextmanager
+def requests_of(journal: Path, made_anew: Plan | None) -> Iterator[Request]:
+    """Every request by the journal's index: read from there, or from a plan where the journal holds no prompts."""
+    if made_anew is not None:
+        yield made_anew.__getitem__
+        return
+    with JournalReader(journal) as reader:
+        yield StoredRequests(reader).__getitem__
 
 
 class StoredRequests:

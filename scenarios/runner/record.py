@@ -15,7 +15,7 @@ from scenarios.rebuild import SCENARIO
 from scenarios.result import RunInfo
 from scenarios.runner.options import RunOptions, means_of
 from scenarios.runner.target import Target
-from scenarios.tick import Event, Tick
+from scenarios.tick import Event, FaultMark, Tick
 from scenarios.wall_clock import WALL_CLOCK
 
 MEANS, ALIVE_AT = "means", "alive_at"  # keys in the journal's meta table
@@ -56,9 +56,18 @@ class Record:
         self.journal.set_meta(MEANS, msgspec.json.encode(means_of(self._options)).decode())
         self.save()
 
-    def emit(self, kind: str, text: str, recovery_s: float | None = None, at_s: float | None = None) -> None:
+    def emit(
+        self,
+        kind: str,
+        text: str,
+        *,
+        recovery_s: float | None = None,
+        at_s: float | None = None,
+        fault: FaultMark | None = None,
+    ) -> None:
         """Journal an event and show it."""
-        event = Event(t_s=self._now_s() if at_s is None else at_s, kind=kind, text=text, recovery_s=recovery_s)
+        t_s = self._now_s() if at_s is None else at_s
+        event = Event(t_s=t_s, kind=kind, text=text, recovery_s=recovery_s, fault=fault)
         if self.kept:
             self.journal.add_event(event)
         self._on_event(event)

@@ -22,11 +22,13 @@ from scenarios.rebuild import INSTRUMENT, SCENARIO, SETTLED, Facts, stopped_at
 from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed, RunInfo
 from scenarios.runner.clock import NS, RunClock
-from scenarios.runner.options import Means, RunOptions
+from scenarios.runner.options import Means, RunOptions, planned_faults
+from scenarios.runner.planning import requests_of
 from scenarios.runner.record import ALIVE_AT, MEANS, OnEvent, OnTick
 from scenarios.runner.rest import Rest, journalled, rest_of
 from scenarios.runner.trial import Trial, drift_start_s
 from scenarios.summary import stored_columns
+from scenarios.tick import Event
 from scenarios.wall_clock import WALL_CLOCK
 
 _ENDED = "SELECT o.idx, o.end_ns, j.correct FROM observation o LEFT JOIN judged j USING (idx) ORDER BY o.end_ns, o.idx"
@@ -41,6 +43,8 @@ class Interrupted:
     until_s: float  # when it stopped to send
     alive_at: float  # Unix time of its last sign of life
     faults: tuple[FaultSpec, ...]  # those that had not come yet
+    faults_come: int  # how many had
+    events: tuple[Event, ...]
     facts: Facts  # of the instrument, so far
     decided: bool  # its gates had ended it: the rest is not sent
     last_command: int
@@ -52,6 +56,9 @@ def read_interrupted(path: Path) -> Interrupted:
         info = reader.run()
         if info.state == "done":
             raise NotResumable(f"run {info.id} is complete; `seatrial show {info.id}` has its verdict")
+        if info.state == "aborted":
+            what = f"run {info.id} was aborted by a condition of its scenario (`seatrial show {info.id}` says which)"
+            raise NotResumable(f"{what}; mend what it was aborted for, then start it anew with `seatrial run`")
         scenario_json, means_json, alive_at = (reader.meta(key) for key in (SCENARIO, MEANS, ALIVE_AT))
         if not info.plan_hash or scenario_json is None or means_json is None or alive_at is None:
             what = f"run {info.id} ended before its plan was written and nothing was sent"
@@ -64,22 +71,28 @@ def read_interrupted(path: Path) -> Interrupted:
         events = [event for _, event in reader.events()]
         until_s = stopped_at(events, reader.last_tick())
         commands = reader.commands()
+        options = RunOptions(
+            scenario=scenario,
+            seed=info.seed,
+            runs_dir=path.absolute().parent.parent,
+            run_id=path.absolute().parent.name,
+            target=means.target,
+            road=means.road,
+            model=None if means.model is None else Path(means.model),
+            workers=means.workers,
+            preflight_s=means.preflight_s,
+            inject=means.inject,
+        )
+        faults = planned_faults(options)
+        to_come = tuple(fault for fault in faults if fault.at_s > until_s)
         return Interrupted(
             info=info,
-            options=RunOptions(
-                scenario=scenario,
-                seed=info.seed,
-                runs_dir=path.absolute().parent.parent,
-                run_id=path.absolute().parent.name,
-                target=means.target,
-                road=means.road,
-                model=None if means.model is None else Path(means.model),
-                workers=means.workers,
-                preflight_s=means.preflight_s,
-            ),
+            options=options,
             until_s=until_s,
             alive_at=float(alive_at),
-            faults=tuple(fault for fault in scenario.faults if fault.at_s > until_s),
+            faults=to_come,
+            faults_come=len(faults) - len(to_come),
+            events=tuple(events),
             facts=msgspec.json.decode(reader.meta(INSTRUMENT) or "{}", type=Facts),
             decided=reader.meta(SETTLED) is not None,
             last_command=commands[-1][1].id if commands else 0,
@@ -87,18 +100,18 @@ def read_interrupted(path: Path) -> Interrupted:
 
 
 async def resume_trial(
-    path: Path, api_key_env: str | None, on_tick: OnTick, on_event: OnEvent, stop: asyncio.Event
+    path: Path, api_key_env: str | None, on_tick: OnTick, on_event: OnEvent, stop: asyncio.Event, own: bool = False
 ) -> ResultDocument:
     """Finish the plan of a run that ended early; `api_key_env` names the variable with the target's key.
 
-    As run_trial otherwise.
+    own: a target other than this machine may be disturbed. As run_trial otherwise.
 
     Raises:
         NotResumable: the run is complete or has no plan, the target serves another model now, or a redacted plan can no
             longer be made.
     """
     before = read_interrupted(path)
-    options = dataclasses.replace(before.options, api_key_env=api_key_env)
+    options = dataclasses.replace(before.options, api_key_env=api_key_env, own_target=own)
     with JournalReader(path) as reader:
         rest = rest_of(journalled(reader), round(before.until_s * NS))
     first_due_s = rest.first_due_s if len(rest.numbers) else before.until_s
@@ -108,7 +121,7 @@ async def resume_trial(
         trial.record.info = msgspec.structs.replace(before.info, state="running")
         trial.facts_before = before.facts
         trial.record.kept = False
-        trial.commands_taken = before.last_command
+        trial.commands.taken = before.last_command
         return await trial.run(partial(_rest_of_run, before, rest, first_due_s))
 
 
@@ -124,9 +137,10 @@ async def _rest_of_run(before: Interrupted, rest: Rest, first_due_s: float, tria
     trial.journal.forget_end()
     trial.journal.add_observations(rest.lost)
     trial.go_on(Resumed(at_s=first_due_s, gap_s=gap_s, left=left, lost=len(rest.lost)))
+    trial.faults.take_up(before.events, before.until_s, before.faults_come)
     trial.journal.commit()
     trial.clock = RunClock(first_due_s)  # were it to end before the first is sent, it would have stopped right there
-    with trial.requests(plan) as request:
+    with requests_of(trial.journal.path, plan) as request:
         with JournalReader(trial.journal.path) as reader:
             trial.live.take_up(await asyncio.to_thread(stored_columns, reader))
             trial.drift = await asyncio.to_thread(_drift, reader, before.options.scenario, request)

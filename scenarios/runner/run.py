@@ -10,7 +10,8 @@ from scenarios.journal import JournalWriter
 from scenarios.plan import Plan, make_plan
 from scenarios.result import ResultDocument
 from scenarios.runner.leg import Leg
-from scenarios.runner.options import RunOptions
+from scenarios.runner.options import RunOptions, planned_faults
+from scenarios.runner.planning import requests_of
 from scenarios.runner.record import OnEvent, OnTick
 from scenarios.runner.search import search_capacity
 from scenarios.runner.trial import Trial
@@ -45,7 +46,7 @@ async def _one_plan(trial: Trial) -> ResultDocument:
     )
     await trial.write_plan(Leg(plan))
     await trial.measure_noise(plan)
-    with trial.requests(plan) as request:
+    with requests_of(trial.journal.path, None if options.scenario.keep.prompts else plan) as request:
         plan = Plan(plan.due_ns, plan.root, request)  # what made it, a third of its memory, is not needed any more
-        await trial.send(Leg(plan), request, options.scenario.faults, EarlyEnd(options.scenario))
+        await trial.send(Leg(plan), request, planned_faults(options), EarlyEnd(options.scenario))
     return await trial.judge()

@@ -55,7 +55,7 @@ async def search_capacity(trial: Trial) -> ResultDocument:
         probes = await asyncio.to_thread(_measured, trial, planned)
         if len(probes) == len(planned):
             trial.record.emit("search.probe", _sentence(len(probes), probes[-1], search))
-        if trial.ending.stop.is_set() or len(probes) < len(planned):
+        if trial.ending.over or len(probes) < len(planned):
             break
     trial.record.emit("search.end", conclude(rules, probes).why)
     return await trial.judge()

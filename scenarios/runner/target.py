@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import httpx
@@ -36,15 +37,18 @@ class Target(Protocol):
     model: str
     wire_model: str | None  # the name requests must carry; None where it may be left out
     owned: bool  # its processes are ours to kill
+    model_link: Path | None
 
     @property
     def deaths(self) -> int: ...
     async def start(self) -> None: ...
     async def sample(self) -> EngineSample: ...
     def runs(self, part: str) -> bool: ...
+    def processes(self) -> dict[str, int]: ...
     def kill(self, part: str) -> None: ...
     async def serving_again(self, deaths: int) -> None: ...
     async def stop(self) -> None: ...
+    async def restore(self) -> None: ...
 
 
 _GAUGES = re.compile(r"^(seatrial_(?:requests_running|requests_waiting|slots|kv_cells|kv_cells_used)) (\S+)$", re.M)
@@ -55,6 +59,11 @@ class EmbeddedTarget:
     """The embedded engine, supervised: started with the run, restarted when it dies, stopped at the end."""
 
     owned = True
+    model_link: Path | None = None
+
+    async def restore(self) -> None:
+        """x"""
+
     road = DIRECT
     wire_model: str | None = None
 
@@ -106,6 +115,9 @@ class EmbeddedTarget:
             restarts=self.deaths,
         )
 
+    def processes(self) -> dict[str, int]:
+        return self._supervisor.pids()
+
     def runs(self, part: str) -> bool:
         """Whether a process of it ("all", "api" or "decode") can be killed; between death and restart there is none."""
         pids = self._supervisor.pids()
@@ -149,6 +161,10 @@ class RemoteTarget:
     """An OpenAI-compatible endpoint that somebody else runs; only its wire is seen."""
 
     owned = False
+    model_link: Path | None = None
+
+    async def restore(self) -> None:
+        """x"""
 
     def __init__(self, options: RunOptions) -> None:
         self.base_url = read_address(options.target or "").url
@@ -192,6 +208,9 @@ class RemoteTarget:
 
     async def sample(self) -> EngineSample:
         return EngineSample()
+
+    def processes(self) -> dict[str, int]:
+        return {}
 
     def runs(self, part: str) -> bool:
         """Nothing of it is ours."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,31 +14,36 @@ from engine.supervisor import EngineEvent
 from scenarios.definition import FaultSpec, Scenario
 from scenarios.drift import DriftMonitor
 from scenarios.errors import JournalError, StoppedEarly
+from scenarios.faults.kinds import KINDS
+from scenarios.faults.possible import Setting
 from scenarios.gates import EarlyEnd
-from scenarios.journal import JournalReader, JournalWriter
+from scenarios.journal import JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.plan import Plan
 from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, PHASE_JUDGE, RESUMED, Facts, worst_of
-from scenarios.request import PlannedRequest
 from scenarios.result import ResultDocument, Resumed
 from scenarios.runner.beside import beside
+from scenarios.runner.clean_slots import CleanSlots
 from scenarios.runner.clock import NS, RunClock
+from scenarios.runner.commands import Commands
 from scenarios.runner.ending import Ending
 from scenarios.runner.fault_board import FaultBoard
+from scenarios.runner.fault_rules import FaultRules, unsteady
+from scenarios.runner.injectors import Injectors, InPath, starts_of
 from scenarios.runner.instrument import InstrumentWatch
 from scenarios.runner.intake import Intake
 from scenarios.runner.judging import judged
 from scenarios.runner.leg import Leg
 from scenarios.runner.live import LiveRun
-from scenarios.runner.options import RunOptions
-from scenarios.runner.planning import PlanWriter, StoredRequests
+from scenarios.runner.options import RunOptions, api_keys
+from scenarios.runner.planning import PlanWriter, Request
 from scenarios.runner.record import OnEvent, OnTick, Record, begun_now
 from scenarios.runner.target import EmbeddedTarget, RemoteTarget, Target
 from scenarios.runner.telemetry import Telemetry
 from scenarios.runner.ticks import TICK_S, draw_tick
+from scenarios.tick import Tick
 
 T = TypeVar("T")
-Request = Callable[[int], PlannedRequest]
 
 
 class Trial:
@@ -75,12 +79,25 @@ class Trial:
             on_tick,
             on_event,
         )
-        self.ending = Ending(stop, self.record)
-        self.commands_taken = 0  # the id of the last one
+        self.injectors = Injectors(starts_of(options, self.target, journal.path), self.record.emit)
+        self.faults = FaultBoard(
+            FaultRules(options.seed, options.scenario.blast, options.own_target),
+            self.target,
+            self._setting,
+            self.injectors.of,
+            lambda: self.clock.now_s,
+            self.record.emit,
+            lambda: unsteady(options.scenario.gates, self.live),
+        )
+        self.ending = Ending(stop, options.scenario.abort, self.record, self.faults)
+        self._watchers: list[Callable[[Tick], None]] = [
+            self.faults.see,
+            self.ending.see,
+        ]  # of ticks while a plan is sent
+        self.commands = Commands(journal, self.record, stop, self.faults)
         self.facts_before: Facts = {}  # of the instrument, from before the run was resumed
         self._phase = "preparing"
         self._early: EarlyEnd | None = None
-        self._faults = FaultBoard(self.target, lambda: self.clock.now_s, self.record.emit)
 
     async def run(self, story: Callable[[Trial], Coroutine[Any, Any, T]]) -> T:
         """Follow the story. Whatever happens, target and workers are ended and the journal says how it was."""
@@ -99,8 +116,10 @@ class Trial:
                 self.journal.commit()
             raise
         finally:
-            await self.target.stop()
-            self.telemetry.close()
+            async with AsyncExitStack() as stack:
+                stack.callback(self.telemetry.close)
+                stack.push_async_callback(self.target.stop)
+                stack.push_async_callback(self.injectors.close)  # comes first
 
     # ---- what a story is made of
 
@@ -148,15 +167,6 @@ class Trial:
             found = f"noise floor p50 {floor.stamp_p50_s * 1e3:.2g} ms, p99 {floor.stamp_p99_s * 1e3:.2g} ms"
             self.record.emit("phase.preflight", f"{found} ({floor.load})")
 
-    @contextmanager
-    def requests(self, plan: Plan | None) -> Iterator[Request]:
-        """Every request by the journal's index: read from there, or made by `plan` where it holds no prompts."""
-        if plan is not None and not self.options.scenario.keep.prompts:
-            yield plan.__getitem__
-            return
-        with JournalReader(self.journal.path) as reader:
-            yield StoredRequests(reader).__getitem__
-
     def go_on(self, resumed: Resumed) -> None:
         """From here on the run is one that was resumed."""
         self.record.begin()
@@ -172,16 +182,18 @@ class Trial:
         `request` gives each by the journal's index. Raises TargetError, or HarnessError where the load workers cannot
         be started.
         """
-        if self.ending.stop.is_set():  # what has no observation counts as unsent
-            self.record.interrupt("stopped by the operator before anything of this plan was sent")
+        if self.ending.over:  # what has no observation counts as unsent
+            if self.ending.stop.is_set():
+                self.record.interrupt("stopped by the operator before anything of this plan was sent")
             return
         options = self.options
-        variables = {tenant.name: tenant.key_env for tenant in options.scenario.workload.tenants}
-        variables[""] = options.api_key_env or ""
-        keys = {tenant: os.environ.get(variable, "") for tenant, variable in variables.items()}
         self._early = early
         intake = Intake(self.journal, self.live, self.drift, request, self.record.emit, early)
-        pool = LoadPool(leg.plan, self.target.base_url, keys, options.workers, road=self.target.road)
+        await self.injectors.ready({KINDS[fault.kind].via for fault in faults}, options.inject)
+        way: Target | InPath = self.target
+        if self.injectors.proxy is not None:
+            way, self.instrument.proxy_died = self.injectors.proxy, self.injectors.proxy_died
+        pool = LoadPool(leg.plan, way.base_url, api_keys(options), options.workers, road=way.road)
         try:
             await pool.prepare()
             self.instrument.watch(pool)
@@ -191,13 +203,23 @@ class Trial:
             self.record.emit("phase.run", text, at_s=float(leg.plan.due_ns[0]) / NS)
             await beside(
                 self._receive(pool, leg, intake),
-                self._faults.follow(faults),
+                self.faults.follow(faults),
                 self.ending.obey_operator(pool),
+                self.ending.obey_conditions(pool),
                 self.ending.obey_gates(pool, intake),
+                self.ending.obey_road(pool, self.injectors.proxy_died),
+                *self._slots_kept(),
             )
         finally:
             self.clock.hold()
             await pool.close()
+
+    def _slots_kept(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """The work that keeps the slots of a matrix apart, where there is one."""
+        if (matrix := self.options.scenario.matrix) is not None:
+            slots = CleanSlots(matrix, self.target, lambda: self.clock.now_s, self.record.emit)
+            self._watchers.append(slots.see)
+            yield slots.follow()
 
     async def _receive(self, pool: LoadPool, leg: Leg, intake: Intake) -> None:
         """Take in what the workers report, until every planned request has its observation."""
@@ -226,23 +248,12 @@ class Trial:
 
     async def _ticking(self) -> None:
         loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as injected:
-            while True:
-                next_at = loop.time() + TICK_S
-                for command in await asyncio.to_thread(self.journal.take_commands, self.commands_taken):
-                    self.commands_taken = command.id
-                    match command.kind:
-                        case "stop":
-                            self.ending.stop.set()
-                        case "fault" if not self.clock.moves:
-                            self.record.emit("fault.refused", f"{command.argument}: the run has not started yet")
-                        case "fault":
-                            injected.create_task(self._faults.inject(FaultSpec(command.argument, self.clock.now_s)))
-                        case _:
-                            self.record.emit("operator.unknown", f"no command {command.kind}")
-                self._tick()
-                await self.record.written()
-                await asyncio.sleep(max(0.0, next_at - loop.time()))
+        while True:
+            next_at = loop.time() + TICK_S
+            await self.commands.obey()
+            self._tick()
+            await self.record.written()
+            await asyncio.sleep(max(0.0, next_at - loop.time()))
 
     def _tick(self) -> None:
         now_s = self.clock.now_s
@@ -258,14 +269,20 @@ class Trial:
             self.drift,
             self.telemetry,
             self.instrument,
-            self._faults,
+            self.faults,
             self._early.verdicts() if self._early else {},
         )
         self.record.tick(tick)
+        if self.clock.moves:
+            self.faults.see(tick)
+            self.ending.see(tick)
         if self.record.kept and self._phase not in ("judging", "done"):  # the document is made of these
             facts = worst_of(self.facts_before, self.instrument.facts())
             self.journal.set_meta(INSTRUMENT, msgspec.json.encode(facts).decode())
             self.journal.set_meta(DRIFT, msgspec.json.encode(self.drift.facts()).decode())
+
+    def _setting(self) -> Setting:
+        return Setting(target=self.options.target, gpus=len(self.telemetry.gpus), gpu_note=self.telemetry.gpu_note)
 
     def _on_engine_event(self, event: EngineEvent) -> None:
         text = f"engine {event.kind}" + (f": {event.detail}" if event.detail else "")

@@ -1,102 +1,313 @@
-"""A fault has a start and an end in the journal, or is refused with a reason; it is never left open."""
+"""Every fault has a number, a start and an end in the journal, or a reason why not; none outlives the run."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from collections.abc import Mapping
 
 import pytest
 
-from scenarios.definition import FaultSpec
-from scenarios.faults import engine_kill
+from scenarios.definition import Blast, Condition, FaultSpec
+from scenarios.faults.injector import FaultRefused, Injector
+from scenarios.faults.kinds import Via
+from scenarios.faults.possible import Setting
+from scenarios.runner import fault_board
 from scenarios.runner.fault_board import FaultBoard
-from scenarios.tick import EngineSample
+from scenarios.runner.fault_rules import FaultRules
+from scenarios.tick import Event, FaultMark, Quantiles, Tick
+from tests.fault_stand_ins import StandIn
 
-KILL = FaultSpec("engine.kill", 0.0)
-Told = list[tuple[str, str, float | None]]
+KILL = FaultSpec("engine.kill", 0.0, params=(("part", "all"),))
+SLOW = FaultSpec("network.latency", 0.0, for_s=60.0, params=(("delay", 0.2), ("jitter", 0.0), ("direction", "down")))
+BRIEF = FaultSpec("network.refuse", 0.0, for_s=0.01)
+HERE, THERE = Setting(), Setting(target="http://example.org:8000")
 
 
 class Engine:
-    """A target whose death and return the test decides."""
-
-    base_url = describe = model = ""
-    wire_model: str | None = None
+    """A target of ours whose return the test decides."""
 
     def __init__(self, owned: bool = True) -> None:
         self.owned = owned
-        self.up = True
         self.deaths = 0
-        self.killed = asyncio.Event()
         self.back = asyncio.Event()
 
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-
-    async def sample(self) -> EngineSample:
-        return EngineSample()
-
-    def runs(self, part: str) -> bool:
-        return self.up
-
-    def kill(self, part: str) -> None:
-        self.up = False
-        self.deaths += 1
-        self.killed.set()
+    def processes(self) -> dict[str, int]:
+        return {"decode": 1}
 
     async def serving_again(self, deaths: int) -> None:
         await self.back.wait()
 
 
-def board(engine: Engine) -> tuple[FaultBoard, Told]:
-    told: Told = []
-    return FaultBoard(engine, lambda: 4.0, lambda *event: told.append(event)), told
+class Bench:
+    """A board with its stand-ins; the run's clock says how many events there were."""
+
+    def __init__(
+        self,
+        rules: FaultRules | None = None,
+        setting: Setting = HERE,
+        refuses: Mapping[str, str] | None = None,
+        unsteady: str = "",
+        owned: bool = True,
+    ) -> None:
+        self.events: list[Event] = []
+        self._news = asyncio.Event()
+        self.hands = StandIn(refuses=refuses)
+        self.engine = Engine(owned)
+        self.board = FaultBoard(
+            rules or FaultRules(seed=1),
+            self.engine,
+            lambda: setting,
+            self._injector,
+            lambda: 4.0,
+            self.emit,
+            lambda: unsteady,
+        )
+
+    def emit(
+        self,
+        kind: str,
+        text: str,
+        *,
+        recovery_s: float | None = None,
+        at_s: float | None = None,
+        fault: FaultMark | None = None,
+    ) -> None:
+        t_s = 4.0 if at_s is None else at_s
+        self.events.append(Event(t_s=t_s, kind=kind, text=text, recovery_s=recovery_s, fault=fault))
+        self._news.set()
+
+    async def _injector(self, via: Via) -> Injector:
+        if via is Via.PROXY or via is Via.HOLDER:
+            return self.hands
+        raise FaultRefused("nobody does that")
+
+    def start(self, *planned: FaultSpec) -> asyncio.Task[None]:
+        return asyncio.create_task(self.board.follow(planned))
+
+    async def until(self, kind: str, count: int = 1) -> None:
+        while sum(event.kind == kind for event in self.events) < count:
+            self._news.clear()
+            await self._news.wait()
+
+    @property
+    def told(self) -> list[str]:
+        return [f"{event.kind} {event.fault.number}" if event.fault else event.kind for event in self.events]
 
 
-async def begun(engine: Engine, faults: FaultBoard) -> asyncio.Task[None]:
-    """A fault whose kill has happened and whose engine is not back."""
-    task = asyncio.create_task(faults.inject(KILL))
-    await engine.killed.wait()
-    return task
-
-
-async def test_a_fault_is_active_from_its_start_to_its_end() -> None:
-    engine = Engine()
-    faults, told = board(engine)
-    task = await begun(engine, faults)
-    assert [one.kind for one in faults.active] == ["engine.kill"]
-    engine.back.set()
-    await task
-    assert faults.active == ()
-    assert told == [("fault.start", "engine.kill", None), ("fault.end", "engine.kill", 0.0)]
-
-
-async def test_a_run_that_ends_first_ends_the_fault() -> None:
-    engine = Engine()
-    faults, told = board(engine)
-    task = await begun(engine, faults)
+async def ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
-    assert faults.active == ()
-    assert told[-1] == ("fault.end", "engine.kill", None)
+
+
+def tick(t_s: float, in_flight: int) -> Tick:
+    nothing = Quantiles()
+    return Tick(
+        t_s=t_s, state="running", duration_s=9.0, planned=9, due=9, sent=9, in_flight=in_flight, done=0, outcomes={},
+        due_rate=0.0, done_rate=0.0, tokens=0, token_rate=0.0, ttft=nothing, itl=nothing, ttft_all=nothing,
+    )  # fmt: skip
+
+
+async def test_a_fault_that_strikes_the_engine_is_active_until_that_serves_again() -> None:
+    bench = Bench()
+    task = bench.start()
+    await asyncio.sleep(0)
+    bench.board.inject(KILL)
+    await bench.until("fault.start")
+    (active,) = bench.board.active
+    assert (active.kind, active.number, active.since_s, active.until_s) == ("engine.kill", 1, 4.0, None)
+    assert active.words == "part all"
+    bench.engine.back.set()
+    await bench.until("fault.end")
+    assert bench.board.active == ()
+    assert bench.told == ["fault.start 1", "fault.end 1"]
+    assert bench.events[-1].recovery_s == 0.0
+    await ended(task)
+
+
+async def test_a_target_that_is_not_ours_has_no_recovery_to_wait_for() -> None:
+    bench = Bench(setting=Setting(target="http://127.0.0.1:1", has_pid=True), owned=False)
+    task = bench.start(KILL)
+    await bench.until("fault.end")
+    assert bench.events[-1].recovery_s is None
+    await ended(task)
 
 
 async def test_an_engine_that_never_comes_back_ends_the_fault_without_a_recovery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine_kill, "RECOVERY_LIMIT_S", 0.0)
-    faults, told = board(Engine())
-    await faults.inject(KILL)
-    assert told[-1] == ("fault.end", "engine.kill", None)
-    assert faults.active == ()
+    monkeypatch.setattr(fault_board, "RECOVERY_LIMIT_S", 0.0)
+    bench = Bench()
+    task = bench.start(KILL)
+    await bench.until("fault.end")
+    assert bench.events[-1].recovery_s is None
+    await ended(task)
 
 
-async def test_what_cannot_be_killed_is_refused_and_not_counted_as_a_fault() -> None:
-    down = Engine()
-    down.up = False  # between a death and the restart: a second kill would wait for a death that never comes
-    for engine, reason in ((Engine(owned=False), "only the embedded engine"), (down, "nothing of the engine")):
-        faults, told = board(engine)
-        await faults.inject(KILL)
-        ((kind, text, _),) = told
-        assert kind == "fault.refused"
-        assert reason in text
-        assert engine.deaths == 0
+async def test_a_run_that_ends_first_ends_its_faults_and_begins_none_of_the_later_ones() -> None:
+    bench = Bench()
+    task = bench.start(SLOW, FaultSpec("network.refuse", 3600.0, for_s=1.0))
+    await bench.until("fault.start")
+    await ended(task)
+    assert bench.hands.log == ["begin 1", "undo 1"]
+    assert bench.told == ["fault.start 1", "fault.end 1"]
+    assert bench.events[-1].text == "network.latency: the run was over"
+    assert bench.board.active == ()
+
+
+async def test_all_faults_are_ended_at_once_and_the_planned_ones_go_on() -> None:
+    bench = Bench()
+    task = bench.start(SLOW, SLOW)
+    await bench.until("fault.start", 2)
+    assert bench.board.end_all("the operator ended it") == 2
+    await bench.until("fault.end", 2)
+    assert bench.board.end_all("again") == 0
+    bench.board.inject(SLOW)
+    await bench.until("fault.start", 3)
+    await ended(task)
+
+
+async def test_a_finished_board_has_undone_everything_and_begins_nothing() -> None:
+    bench = Bench()
+    task = bench.start(SLOW)
+    await bench.until("fault.start")
+    await bench.board.finish("the run was aborted")
+    assert bench.hands.log == ["begin 1", "undo 1"]
+    bench.board.inject(SLOW)
+    assert bench.told == ["fault.start 1", "fault.end 1", "fault.refused 2"]
+    await ended(task)
+
+
+async def test_a_fault_ends_by_itself_with_what_it_did() -> None:
+    bench = Bench()
+    task = bench.start(BRIEF)
+    await bench.until("fault.end")
+    mark = bench.events[-1].fault
+    assert mark is not None
+    assert (mark.undone, mark.facts, mark.instant) == (True, {"hit": 3.0}, False)
+    assert bench.events[-1].text == "network.refuse: its time was over"
+    await ended(task)
+
+
+async def test_a_fault_ends_when_its_condition_holds() -> None:
+    bench = Bench()
+    until = Condition("in_flight", above=5.0, for_s=0.5)
+    task = bench.start(FaultSpec("network.blackhole", 0.0, for_s=60.0, until=until))
+    await bench.until("fault.start")
+    bench.board.see(tick(1.0, in_flight=6))
+    bench.board.see(tick(1.25, in_flight=6))
+    assert len(bench.board.active) == 1
+    bench.board.see(tick(1.5, in_flight=6))
+    await bench.until("fault.end")
+    assert "in_flight above 5 for 0.5 s" in bench.events[-1].text
+    await ended(task)
+
+
+@pytest.mark.parametrize(
+    ("fault", "bench", "why"),
+    [
+        (KILL, {"setting": Setting(target="http://127.0.0.1:1")}, "it needs the target's process"),
+        (SLOW, {"setting": THERE}, "give --i-own-this-target"),
+        (SLOW, {"rules": FaultRules(1, Blast(share=0.5))}, "more than 0.5"),
+        (SLOW, {"rules": FaultRules(1, Blast(length_s=30.0))}, "longer than 30 s"),
+        (SLOW, {"refuses": {"network.latency": "no such road"}}, "no such road"),
+    ],
+)
+async def test_what_cannot_be_is_skipped_if_planned_and_refused_if_asked_for(
+    fault: FaultSpec, bench: dict[str, object], why: str
+) -> None:
+    place = Bench(**bench)  # type: ignore[arg-type]
+    task = place.start(fault)
+    await place.until("fault.skipped")
+    place.board.inject(fault)
+    await place.until("fault.refused")
+    assert place.told == ["fault.skipped 1", "fault.refused 2"]
+    assert all(why in event.text for event in place.events)
+    assert place.hands.log == []
+    await ended(task)
+
+
+async def test_a_target_elsewhere_is_disturbed_where_its_owner_says_so() -> None:
+    bench = Bench(FaultRules(1, own=True), THERE)
+    task = bench.start(BRIEF)
+    await bench.until("fault.end")
+    await ended(task)
+
+
+async def test_no_more_faults_are_on_at_once_than_the_blast_radius_allows() -> None:
+    bench = Bench(FaultRules(1, Blast(at_once=1)))
+    task = bench.start(SLOW)
+    await bench.until("fault.start")
+    bench.board.inject(BRIEF)
+    await bench.until("fault.refused")
+    assert "at_once" in bench.events[-1].text
+    await ended(task)
+
+
+async def test_each_fault_has_chance_of_its_own_and_the_same_one_again() -> None:
+    seeds = []
+    for _ in range(2):
+        bench = Bench()
+        task = bench.start(BRIEF, BRIEF)
+        await bench.until("fault.end", 2)
+        await ended(task)
+        assert bench.hands.orders[0].pids == {"decode": 1}
+        seeds.append([order.seed for order in bench.hands.orders])
+    assert seeds[0] == seeds[1]
+    assert len(set(seeds[0])) == 2
+
+
+async def test_a_service_that_was_not_steady_before_any_fault_meets_none() -> None:
+    bench = Bench(unsteady="calm is 0.6, <= 0.1")
+    task = bench.start(BRIEF, BRIEF)
+    await bench.until("fault.withheld")
+    assert "not steady before any fault: calm is 0.6, <= 0.1" in bench.events[0].text
+    bench.board.inject(BRIEF)  # whoever asks for one gets it
+    await bench.until("fault.end")
+    assert bench.told == ["fault.withheld", "fault.start 1", "fault.end 1"]
+    await ended(task)
+
+
+async def test_a_service_that_a_fault_has_already_met_is_not_asked_whether_it_was_steady() -> None:
+    bench = Bench(unsteady="calm is 0.6, <= 0.1")
+    task = bench.start(dataclasses.replace(BRIEF, at_s=4.05))
+    await asyncio.sleep(0)
+    bench.board.inject(BRIEF)
+    await bench.until("fault.end", 2)
+    await ended(task)
+
+
+async def test_who_holds_a_fault_may_die_and_the_fault_is_over_with_it() -> None:
+    bench = Bench()
+    task = bench.start(SLOW)
+    await bench.until("fault.start")
+    bench.hands.die("killed by signal 9")
+    await bench.until("fault.end")
+    assert bench.events[-1].text == "network.latency: killed by signal 9"
+    await ended(task)
+
+
+async def test_a_run_that_goes_on_counts_on_and_closes_what_its_runner_left_open() -> None:
+    bench = Bench()
+    left = FaultMark(number=3, kind="network.latency")
+    over = FaultMark(number=2, kind="network.refuse")
+    bench.board.take_up(
+        [
+            Event(t_s=1.0, kind="fault.start", text="", fault=over),
+            Event(t_s=2.0, kind="fault.start", text="", fault=left),
+            Event(t_s=2.5, kind="fault.end", text="", fault=over),
+        ],
+        at_s=3.0,
+        come=2,
+    )
+    assert [(event.t_s, event.fault) for event in bench.events] == [(3.0, left)]
+    task = bench.start(BRIEF)
+    await bench.until("fault.start")
+    assert bench.told == ["fault.end 3", "fault.start 4"]
+    await ended(task)
+    first = Bench()
+    task = first.start(BRIEF, BRIEF, BRIEF)
+    await first.until("fault.end", 3)
+    await ended(task)
+    assert bench.hands.orders[0].seed == first.hands.orders[2].seed  # the third that was planned
