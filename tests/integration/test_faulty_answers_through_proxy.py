@@ -39,7 +39,7 @@ async def run_all(folder: Path) -> Seen:
     seen: Seen = {}
     ended: asyncio.Queue[Exchange] = asyncio.Queue()
     async with ScriptedServer(scripts) as server:
-        injector = await ProxyInjector.start(server.url, DIRECT, folder)
+        injector = await ProxyInjector.start(server.url, DIRECT, folder, 1)
         target = parse_target(injector.base_url, "", injector.road)
         client = Client(target, 4, lambda exchange: None, ended.put_nowait)
 
@@ -94,7 +94,7 @@ async def bytes_apart(folder: Path, pause_s: float, undo_after: int) -> float:
             await asyncio.sleep(0.05)  # shorter than the portion takes: the next one waits for its turn
 
     async with ScriptedServer(in_portions) as server:
-        injector = await ProxyInjector.start(server.url, DIRECT, folder)
+        injector = await ProxyInjector.start(server.url, DIRECT, folder, 1)
         on = asyncio.Event()
         order = Order(number=1, kind="stream.bytewise", for_s=60.0, params={"delay": pause_s})
         fault = asyncio.create_task(injector.hold(order, on.set))

@@ -33,7 +33,7 @@ class ProxyInjector:
         self._over: dict[int, asyncio.Future[Ended]] = {}
 
     @classmethod
-    async def start(cls, base_url: str, road: Road, folder: Path) -> ProxyInjector:
+    async def start(cls, base_url: str, road: Road, folder: Path, seed: int) -> ProxyInjector:
         """A proxy in front of the target; `folder` takes the certificates where it needs some.
 
         Raises TargetError where a proxy cannot stand in that road, HarnessError where it does not start.
@@ -85,6 +85,11 @@ class ProxyInjector:
         finally:
             self._on.pop(order.number, None)
             self._over.pop(order.number, None)
+
+    async def died(self) -> str:
+        """See InPath."""
+        await asyncio.shield(self.gone)
+        return f"it ended with code {await self._process.wait()}"
 
     async def close(self) -> None:
         """End the proxy, and with it every fault and connection."""
