@@ -50,8 +50,10 @@ def in_words(one: Try) -> str:
 
 def fault_in_words(fault: FaultSpec) -> str:
     """ "network.reset (after 200) at 0.34 s for 0.5 s"; parameters only where they are not the kind's own."""
-    default = {param.name: param for param in KINDS[fault.kind].params}
-    own = [f"{name} {value_in_words(default[name], value)}" for name, value in fault.params if value != default[name].default]
+    known = {param.name: param for param in KINDS[fault.kind].params}
+    own = [
+        f"{name} {value_in_words(known[name], value)}" for name, value in fault.params if value != known[name].default
+    ]
     if fault.share < 1.0:
         own.append(f"share {fault.share:g}")
     if fault.hits:
