@@ -43,15 +43,13 @@ def toml_of(base: Scenario, one: Try, held: Held, remarks: Iterable[str] = ()) -
     text = base.source.removeprefix("\ufeff")
     read = {key: value for key, value in tomllib.loads(text).items() if key not in _REPLACED}
     read |= {"name": _name(base), "about": _ABOUT, "workload": _workload(base, read.get("workload", {}), one.clients)}
-    arrivals = one.arrivals
-    read["arrivals"] = {"kind": arrivals.kind.value, "at": list(one.at_s), "duration": arrivals.duration_s}
-    if one.faults:
-        read["faults"] = [_fault(fault) for fault in one.faults]
     if held.from_s:
         read["window"] = {"warmup": held.from_s}
-    read["gates"] = [_gate(held.gate)]
-    comments = "".join(f"# {_one_line(remark)}\n" for remark in remarks)
-    return comments + tomli_w.dumps(read)
+    arrivals = one.arrivals
+    written = "".join(f"# {_one_line(remark)}\n" for remark in remarks) + tomli_w.dumps(read)
+    written += f'\n[arrivals]\nkind = "{arrivals.kind}"\nat = {list(one.at_s)}\nduration = {arrivals.duration_s}\n'
+    tables = [*(("faults", _fault(fault)) for fault in one.faults), ("gates", _gate(held.gate))]
+    return written + "".join(f"\n[[{name}]]\n{tomli_w.dumps(table)}" for name, table in tables)
 
 
 _ABOUT = "The smallest scenario that a chaos search found to fail"

@@ -59,7 +59,7 @@ class Hunt:
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
         self._chaos = trial.options.scenario.chaos or Chaos()
-        self._kinds = kinds_for(self._chaos, trial.setting)
+        self._kinds = kinds_for(self._chaos, trial.setting())
         self._attempts = Attempts(trial)
         self._known = Known(ours=trial.target.owned)
         self._record = ChaosRecord(possible=len(self._kinds))
@@ -69,7 +69,7 @@ class Hunt:
     @property
     def _goes_on(self) -> bool:
         left_s = self._chaos.budget_s - (time.monotonic() - self._begun)
-        return left_s > 0 and not self._trial.ending.over
+        return left_s > 0 and not self._attempts.over
 
     async def search(self) -> None:
         """Explore, and shrink the first try that fails surely."""
@@ -86,8 +86,8 @@ class Hunt:
         if failing is not None:
             await self._shrink(*failing)
             why = "a scenario that fails was found"
-        elif self._trial.ending.over:
-            why = "it was stopped"
+        elif self._attempts.over:
+            why = "it was stopped" if self._trial.ending.over else "the fault proxy was gone"
         self._record = msgspec.structs.replace(self._record, ended=why or "its time was used up")
         self._trial.record.emit("chaos.end", self._record.ended)
 

@@ -69,6 +69,11 @@ class Attempts:
         self._next_index = 0
         self._plan_hash = hashlib.sha256()
 
+    @property
+    def over(self) -> bool:
+        """Whether no more can be made: the run was stopped, or the way to the target is gone."""
+        return self._trial.ending.over or self._trial.injectors.proxy_died.done()
+
     async def make(self, one: Try, known: Known, why: str) -> Judged:
         """Send its requests under its faults, and judge what came of it."""
         trial, base = self._trial, self._trial.options.scenario
@@ -92,7 +97,7 @@ class Attempts:
         held = gates_of(base, one, known)
         events = self._told()[len(told) :]
         results = await asyncio.to_thread(self._judge, one, held, leg, events)
-        return Judged(one, held, results, _refused(events), not trial.ending.over, first, len(plan), start_ns / NS)
+        return Judged(one, held, results, _refused(events), not self.over, first, len(plan), start_ns / NS)
 
     async def _write(self, leg: Leg) -> None:
         """Journal the plan; the run's plan hash covers all tries so far."""

@@ -61,6 +61,8 @@ class Server:
                 pass
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, Gone):
             pass
+        except asyncio.CancelledError:
+            return  # SIGTERM
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
