@@ -50,5 +50,8 @@ class Injector(Protocol):
         Cancelled, it undoes the fault before it lets go. Raises FaultRefused before `on` was called.
         """
 
+    async def died(self) -> str:
+        """Returns, with how, when it has ended unasked."""
+
     async def close(self) -> None:
         """Undo what is still in force."""

@@ -47,7 +47,7 @@ def _restart_loop(hold: Hold) -> None:
 
 def _pause(hold: Hold) -> None:
     """Stop it for a slice, let it go on for as long as its share leaves, and so on."""
-    share, slice_s = hold.number("share"), hold.number("slice")
+    share, slice_s = hold.number("stopped"), hold.number("slice")
     demanded(hold)
     promised: set[Process] = set()
     stops = 0

@@ -39,52 +39,7 @@ _UP_TIMEOUT_S = 20.0
 _GONE_TIMEOUT_S = ENDING_S + 2.0
 _PIDS_S = 0.1
 _READ_BYTES = 65_536
-
-
-class HolderInjector:
-    """Brings faults about through a guardian process, which undoes them also when this process is killed.
-
-    A guardian that is killed takes no fault with it: its holders undo theirs, and the next order starts another one.
-    """
-
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._guardian: _Guardian | None = None
-        self._starting = asyncio.Lock()
-
-    @classmethod
-    async def start(cls, subject: Subject) -> HolderInjector:
-        """Start the guardian, ahead of any fault: under load a process takes its time to come up.
-
-        Raises:
-            HarnessError: it cannot be started.
-        """
-        injector = cls(subject)
-        await injector._ready()
-        return injector
-
-    async def hold(self, order: Order, on: Callable[[], None]) -> Ended:
-        """See Injector.hold. The target's processes are asked for here; `order.pids` need not be filled."""
-        try:
-            guardian = await self._ready()
-        except HarnessError as error:
-            raise FaultRefused(f"{order.kind}: {error}") from error
-        return await guardian.hold(msgspec.structs.replace(order, pids=dict(self._subject.pids())), on)
-
-    async def close(self) -> None:
-        """Undo what is still in force and end the guardian."""
-        guardian, self._guardian = self._guardian, None
-        if guardian is not None:
-            await guardian.close()
-
-    async def _ready(self) -> _Guardian:
-        async with self._starting:
-            if self._guardian is not None and self._guardian.gone.done():
-                await self._guardian.close()
-                self._guardian = None
-            if self._guardian is None:
-                self._guardian = await _Guardian.start(self._subject)
-            return self._guardian
+_GONE = "the process that holds faults was killed"
 
 
 class _Held:
@@ -102,13 +57,16 @@ class _Held:
         self.ended.cancel()
 
 
-class _Guardian:
-    """A guardian process and the ends of the three lines to it: socket, lifeline and tail."""
+class HolderInjector:
+    """Brings faults about through a guardian process, which undoes them also when this process is killed.
+
+    Three lines lead to it: a socket, the lifeline, and the tail, whose end says that it and all its holders are gone.
+    """
 
     def __init__(self, subject: Subject, process: asyncio.subprocess.Process, lifeline: int) -> None:
         loop = asyncio.get_running_loop()
-        self.up: asyncio.Future[None] = loop.create_future()
-        self.gone: asyncio.Future[None] = loop.create_future()  # the process, and every holder it has had
+        self._up: asyncio.Future[None] = loop.create_future()
+        self._gone: asyncio.Future[None] = loop.create_future()  # the process, and every holder it has had
         self._subject = subject
         self._process = process
         self._lifeline = lifeline
@@ -118,7 +76,12 @@ class _Guardian:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def start(cls, subject: Subject) -> _Guardian:
+    async def start(cls, subject: Subject) -> HolderInjector:
+        """Start the guardian, ahead of any fault: under load a process takes its time to come up.
+
+        Raises:
+            HarnessError: it cannot be started.
+        """
         ours, theirs = socket.socketpair()
         lifeline_read, lifeline = os.pipe()
         tail, tail_write = os.pipe()
@@ -143,28 +106,32 @@ class _Guardian:
             theirs.close()
             os.close(lifeline_read)
             os.close(tail_write)
-        guardian = cls(subject, process, lifeline)
-        reader, guardian._writer = await asyncio.open_unix_connection(sock=ours)
-        guardian._say(Setup(subject.facts()))
-        guardian._tasks = [
-            asyncio.create_task(guardian._listen(reader), name="guardian"),
-            asyncio.create_task(guardian._await_end(tail), name="guardian-tail"),
-            asyncio.create_task(guardian._tell_pids(), name="guardian-pids"),
+        injector = cls(subject, process, lifeline)
+        reader, injector._writer = await asyncio.open_unix_connection(sock=ours)
+        injector._say(Setup(subject.facts()))
+        injector._tasks = [
+            asyncio.create_task(injector._listen(reader), name="guardian"),
+            asyncio.create_task(injector._await_end(tail), name="guardian-tail"),
+            asyncio.create_task(injector._tell_pids(), name="guardian-pids"),
         ]
         try:
             async with asyncio.timeout(_UP_TIMEOUT_S):
-                await asyncio.wait((guardian.up, guardian.gone), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((injector._up, injector._gone), return_when=asyncio.FIRST_COMPLETED)
         except BaseException as error:
-            await guardian.close()
+            await injector.close()
             if isinstance(error, TimeoutError):
                 raise HarnessError(f"the process that holds faults is not up after {_UP_TIMEOUT_S:g} s") from error
             raise
-        if not guardian.up.done():
-            await guardian.close()
+        if not injector._up.done():
+            await injector.close()
             raise HarnessError("the process that holds faults ended as soon as it was started")
-        return guardian
+        return injector
 
     async def hold(self, order: Order, on: Callable[[], None]) -> Ended:
+        """See Injector.hold. The target's processes are asked for here; `order.pids` need not be filled."""
+        if self._gone.done():
+            raise FaultRefused(f"{order.kind}: {_GONE}")
+        order = msgspec.structs.replace(order, pids=dict(self._subject.pids()))
         held = self._held[order.number] = _Held()
         self._say(Hold(order))
         try:
@@ -179,11 +146,19 @@ class _Guardian:
             for future in (held.begun, held.ended):
                 future.cancel()
 
+    async def died(self) -> str:
+        """Returns, with how, when the guardian has ended unasked; faults that were in force are undone by then."""
+        await asyncio.shield(self._gone)
+        return _GONE
+
     async def close(self) -> None:
-        """End it: by the end of its socket, by that of the lifeline if it should not listen, and at last by force."""
+        """Undo what is still in force and end the guardian: it is told so by the end of its socket and the lifeline."""
+        for number, held in list(self._held.items()):
+            self._say(End(number))
+            await _whatever_comes(held.ended, _GONE_TIMEOUT_S)
         self._writer.close()
         os.close(self._lifeline)
-        await _whatever_comes(self.gone, _GONE_TIMEOUT_S)
+        await _whatever_comes(self._gone, _GONE_TIMEOUT_S)
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
@@ -204,7 +179,7 @@ class _Guardian:
     def _hear(self, message: Message) -> None:
         match message:
             case Up():
-                self.up.set_result(None)
+                self._up.set_result(None)
             case ToUndo(number, undo) if held := self._held.get(number):
                 held.undos.append(undo)
             case Begun(number) if held := self._held.get(number):
@@ -225,22 +200,21 @@ class _Guardian:
             loop.remove_reader(tail)
             os.close(tail)
         await asyncio.wait(self._tasks[:1], timeout=1.0)  # what it has said before comes first
-        self.gone.set_result(None)
-        why = "the process that holds faults was killed"
+        self._gone.set_result(None)
         for number, held in self._held.items():
             if not held.ended.done():  # its holder has undone it, unless it was killed as well
-                match told(number, held.begun.done(), why, undo_all(held.undos), {}):
+                match told(number, held.begun.done(), _GONE, undo_all(held.undos), {}):
                     case Over(ended_so):
                         held.ended.set_result(ended_so)
                     case Refused(_, why_not):
                         held.refuse(why_not)
 
     async def _tell_pids(self) -> None:
-        told: dict[str, int] = {}
+        known: dict[str, int] = {}
         while True:
             await asyncio.sleep(_PIDS_S)
-            if self._held and (now := dict(self._subject.pids())) != told:
-                told = now
+            if self._held and (now := dict(self._subject.pids())) != known:
+                known = now
                 self._say(Pids(now))
 
 
