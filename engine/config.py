@@ -87,7 +87,8 @@ class EngineConfig:
     drain_s: float = 10.0
     """On SIGTERM running requests get this long to finish."""
     max_deaths: int = 5
-    """Deaths within `restart_window_s` after which the engine gives up."""
+    """Deaths within `restart_window_s` after which the engine gives up; 0: it never does, as where it is killed on
+    purpose."""
     restart_window_s: float = 60.0
 
     @property
@@ -172,7 +173,7 @@ _BOUNDS: tuple[tuple[str, float, float, str], ...] = (
     ("hang_timeout_s", 0.5, 3600, "3 s is the default"),
     ("start_timeout_s", 1, 86_400, "120 s is the default"),
     ("drain_s", 0, 3600, "10 s is the default"),
-    ("max_deaths", 1, 1000, "5 is the default"),
+    ("max_deaths", 0, 1000, "5 is the default"),
     ("restart_window_s", 1, 86_400, "60 s is the default"),
 )
 

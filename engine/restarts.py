@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import deque
 
 FIRST_PAUSE_S = 0.0
-LONGEST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 0.5
 
 
 class RestartBudget:
-    """Gives up at the `limit`th death within `window_s`; each death before it doubles the pause before a restart."""
+    """Gives up at the `limit`th death within `window_s`, with a limit of 0 never.
+
+    Each death before it doubles the pause before a restart. The longest is short: whatever it was that killed the
+    process again and again, once it is over the service is back within its load time and little more.
+    """
 
     def __init__(self, limit: int, window_s: float) -> None:
         self.limit = limit
@@ -22,6 +26,6 @@ class RestartBudget:
             self._deaths.popleft()
         self._deaths.append(now_s)
         count = len(self._deaths)
-        if count >= self.limit:
+        if self.limit and count >= self.limit:
             return None
-        return FIRST_PAUSE_S if count == 1 else min(LONGEST_PAUSE_S, 0.1 * 2.0 ** (count - 2))
+        return FIRST_PAUSE_S if count == 1 else min(LONGEST_PAUSE_S, 0.1 * 2.0 ** min(count - 2, 16))

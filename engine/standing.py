@@ -31,7 +31,7 @@ class Message(msgspec.Struct, frozen=True):
     pids: dict[str, int]
 
 
-_TOLD = frozenset(("died", "hung", "stalled", "restarting", "gave_up"))
+_TOLD = frozenset(("died", "hung", "stalled", "waiting", "restarting", "gave_up"))
 """Messages that are events as they are; that it is ready, again or at last, follows from how things stand."""
 
 

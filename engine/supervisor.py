@@ -24,6 +24,7 @@ from engine.config import EngineConfig
 from engine.errors import ConfigError, StartError
 from engine.listening import bind
 from engine.logfile import LogFile
+from engine.model_files import ModelFiles
 from engine.process import cpu_s
 from engine.restarts import RestartBudget
 from engine.silence import Silence, judge
@@ -39,7 +40,7 @@ _WATCH_S = 0.1
 class EngineEvent:
     """Something that happened to the engine.
 
-    kind: starting, ready, stalled, hung, died, restarting, recovered, gave_up, stopped.
+    kind: starting, ready, stalled, hung, died, waiting (for its model), restarting, recovered, gave_up, stopped.
     """
 
     kind: str
@@ -180,6 +181,7 @@ class EngineSupervisor:
     async def _supervise(self, ready: asyncio.Future[None]) -> None:
         """Run one API process after the other until stopped or given up."""
         budget = RestartBudget(self._config.max_deaths, self._config.restart_window_s)
+        files = ModelFiles(self._config)
         while not self._stopping:
             try:
                 await self._spawn()
@@ -202,10 +204,15 @@ class EngineSupervisor:
                 self._set(EngineState.DEAD, "gave_up", detail)
                 self._close_files()
                 return
+            if await files.whole(self._wait_for_model, lambda: self._stopping):
+                pause_s = 0.0
             self._set(EngineState.STARTING, "restarting", f"API process, after {pause_s:g} s")
             await asyncio.sleep(pause_s)
         if not ready.done():
             ready.set_exception(StartError("the engine was stopped while it was starting", "Start it again"))
+
+    def _wait_for_model(self, problem: str) -> None:
+        self._set(EngineState.STARTING, "waiting", f"for its model: {problem}")
 
     async def _spawn(self) -> None:
         if self._sock is None or self._log is None:

@@ -130,6 +130,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
     """Whether sequences can reuse each other's prompts (models with recurrent state cannot)."""
     images: bool = False
     """Whether a projector is loaded."""
+    digest: str = ""
+    """Of the model's file (engine.fingerprint.digest_of)."""
 
 
 class Hello(msgspec.Struct, tag="hello", array_like=True, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +31,8 @@ from engine.config import EngineConfig
 from engine.errors import RequestError
 from engine.wire import Submit
 
+_BUILD = importlib.metadata.version("llama-cpp-python")
+
 
 class Answers:
     """Serves POST /v1/chat/completions and /v1/completions.
@@ -42,7 +46,6 @@ class Answers:
         link: DecodeLink,
         metrics: Metrics,
         recorder: Recorder,
-        fingerprint: str,
         served: Callable[[], Served],
         renderer: Callable[[], Renderer],
     ) -> None:
@@ -50,11 +53,10 @@ class Answers:
         self._link = link
         self._metrics = metrics
         self._recorder = recorder
-        self._fingerprint = fingerprint
         self._served = served
         self._renderer = renderer
-        size = config.response_cache_bytes
-        self._remembered = Remembered(size, isolated=config.isolate_keys) if size else None
+        self._remembered: Remembered | None = None
+        self._remembered_of = ""
 
     def routes(self) -> dict[str, dict[str, Handler]]:
         """Path -> method -> handler."""
@@ -91,22 +93,32 @@ class Answers:
         headers: Headers = []
         if ignored := unknown_fields(body, type(fields)):
             headers.append((b"x-seatrial-ignored", header_of(ignored)))
-        keys = self._remembered.keys_of(job) if self._remembered else []
-        if self._remembered and keys:
-            tickets = self._remembered.find(keys, request.received_ns)
+        fingerprint = _fingerprint(served.facts.digest)
+        remembered = self._remembered_answers(fingerprint)
+        keys = remembered.keys_of(job) if remembered else []
+        if remembered and keys:
+            tickets = remembered.find(keys, request.received_ns)
             self._metrics.response_cache.labels("hit" if tickets else "miss").inc()
             if tickets:
                 headers.append((b"x-seatrial-cache", b"hit"))
-                await self._generate(request, account, fields, job, tickets, headers)
+                await self._generate(request, account, fields, job, tickets, headers, fingerprint)
                 return
         tickets = self._admit(job, request)
         try:
-            await self._generate(request, account, fields, job, tickets, headers)
+            await self._generate(request, account, fields, job, tickets, headers, fingerprint)
         finally:
             for ticket in tickets:
                 self._link.close_ticket(ticket)
-        if self._remembered and keys and account.generation and not account.failure:
-            self._remembered.keep(keys, account.generation.choices)
+        if remembered and keys and account.generation and not account.failure:
+            remembered.keep(keys, account.generation.choices)
+
+    def _remembered_answers(self, fingerprint: str) -> Remembered | None:
+        """Those of the model that is loaded now; None where none are kept. Another model's are forgotten."""
+        size = self._config.response_cache_bytes
+        if size and self._remembered_of != fingerprint:
+            self._remembered = Remembered(size, isolated=self._config.isolate_keys)
+            self._remembered_of = fingerprint
+        return self._remembered
 
     async def _generate(
         self,
@@ -116,6 +128,7 @@ class Answers:
         job: Job,
         tickets: Sequence[Ticket],
         headers: Headers,
+        fingerprint: str,
     ) -> None:
         include_usage = bool(fields.stream_options and fields.stream_options.include_usage)
         shape = Shape(
@@ -123,7 +136,7 @@ class Answers:
             id=secrets.token_hex(12),
             created=int(time.time()),
             model=fields.model or self._config.name,
-            fingerprint=self._fingerprint,
+            fingerprint=fingerprint,
             choices=len(tickets),
             usage=include_usage,
         )
@@ -176,3 +189,8 @@ class Answers:
 
 def _numbered(command: Submit, id: int) -> Submit:
     return msgspec.structs.replace(command, id=id)
+
+
+def _fingerprint(digest: str) -> str:
+    """fp_ and 12 hex digits of the model's digest and the build that serves it."""
+    return f"fp_{hashlib.sha256(f'{_BUILD} {digest}'.encode()).hexdigest()[:12]}"

@@ -39,15 +39,15 @@ class App:
         metrics: Metrics,
         recorder: Recorder,
         keys: Sequence[bytes],
-        fingerprint: str,
     ) -> None:
         self._config = config
         self._link = link
         self._metrics = metrics
         self._keys = {key: hashlib.sha256(key).hexdigest()[:KEY_HASH_CHARS] for key in keys}
         self._renderer: Renderer | None = None
+        self._rendered: ModelFacts | None = None
         self.draining = False
-        answers = Answers(config, link, metrics, recorder, fingerprint, self._served, self.template)
+        answers = Answers(config, link, metrics, recorder, self._served, self.template)
         utility = Utility(config, link, self._served, self.template, lambda: self.draining)
         self._model: dict[str, Handler] = {"GET": utility.model, "HEAD": utility.model}
         self._routes: dict[str, dict[str, Handler]] = {
@@ -148,8 +148,9 @@ class App:
         return self._link.facts
 
     def template(self) -> Renderer:
-        if self._renderer is None:
-            facts = self._facts()
+        facts = self._facts()
+        if self._renderer is None or self._rendered != facts:  # it may come back with another model
+            self._rendered = facts
             self._renderer = Renderer(facts.chat_template, facts.bos, facts.eos)
             if self._renderer.problem:
                 log("api", "template", problem=self._renderer.problem)

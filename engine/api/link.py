@@ -17,6 +17,7 @@ from engine.api.metrics import Metrics
 from engine.api.tickets import Ticket, Tickets
 from engine.config import EngineConfig
 from engine.errors import Unavailable
+from engine.model_files import ModelFiles
 from engine.process import log
 from engine.restarts import RestartBudget
 from engine.silence import Silence, judge, limit_s
@@ -51,6 +52,7 @@ class DecodeLink:
         self._restarter: asyncio.Task[None] | None = None
         self._receiver: _Receiver | None = None
         self._pauses: asyncio.Queue[float] = asyncio.Queue()
+        self._files = ModelFiles(config)
         self._first_hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._heard_ns = time.monotonic_ns()
         self._silence_limit_s = config.hang_timeout_s
@@ -231,6 +233,8 @@ class DecodeLink:
         while True:
             pause_s = await self._pauses.get()
             await self._bury()
+            if await self._files.whole(self._wait_for_model, lambda: False):
+                pause_s = 0.0
             self._report("restarting", f"decode process, after {pause_s:g} s")
             await asyncio.sleep(pause_s)
             self._metrics.restarts.inc()
@@ -241,6 +245,11 @@ class DecodeLink:
                 continue
             self._report("spawned", f"decode process {self._child.pid}")
             await self._connect()
+
+    def _wait_for_model(self, problem: str) -> None:
+        self.detail = f"the decode process died and is restarted as soon as its model can be read ({problem})"
+        log("api", "waiting", model=problem)
+        self._report("waiting", f"for the model: {problem}")
 
     async def _bury(self) -> None:
         self._receiver = None

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import importlib.metadata
 import os
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -29,18 +26,6 @@ from engine.listening import BACKLOG, bind
 from engine.process import log
 
 BEAT_S = 0.25
-_HASHED_BYTES = 1 << 20
-
-
-def fingerprint_of(model: Path) -> str:
-    """fp_ and 12 hex digits of the model's size, first and last MiB (cheap for any file), and the build."""
-    build = f"{model.stat().st_size} {importlib.metadata.version('llama-cpp-python')}"
-    digest = hashlib.sha256(build.encode())
-    with model.open("rb") as file:
-        digest.update(file.read(_HASHED_BYTES))
-        file.seek(-min(_HASHED_BYTES, model.stat().st_size), os.SEEK_END)
-        digest.update(file.read())
-    return f"fp_{digest.hexdigest()[:12]}"
 
 
 class Stop:
@@ -100,7 +85,7 @@ async def serve(config: EngineConfig, child: DecodeChild, descriptor: int | None
     recorder: Recorder | None = None
     try:
         recorder = Recorder(config)
-        app = App(config, link, metrics, recorder, keys, fingerprint_of(config.model))
+        app = App(config, link, metrics, recorder, keys)
         problem = await _unless(stop, link.start())
         if problem is None:
             log("api", "stopped", while_loading=True)

@@ -273,6 +273,7 @@ class Llama:
             adapters=list(model.adapters),
             prefix_sharing=self.shares,
             images=self.projector is not None,
+            digest=model.digest,
         )
 
     def _run(self, count: int, adapter: str, rows: npt.NDArray[np.float32] | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from engine.decode.bindings import L, devices, on_log
 from engine.decode.vocabulary import Vocabulary
 from engine.errors import ModelError
+from engine.fingerprint import digest_of
 from engine.process import log
 
 
@@ -31,6 +32,11 @@ class Model:
         # kernel crashes on Q8_0 at the first batch of several tokens (0.3.36, a virtual Xeon, in
         # ggml_backend_amx_mul_mat).
         params.use_extra_bufts = False
+        path = path.resolve()  # a link that is changed meanwhile must not give one file's digest and another's weights
+        try:
+            self.digest = digest_of(path)
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read ({error.strerror}); check path and mode") from error
         self.pointer = L.llama_model_load_from_file(os.fsencode(path), params)
         if not self.pointer:
             raise ModelError(f"llama.cpp cannot load {path}: the file is damaged or of an unknown architecture")

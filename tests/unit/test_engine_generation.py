@@ -145,7 +145,7 @@ async def bench(config: EngineConfig, keys: tuple[bytes, ...] = (), template: st
     peer.say(wire.Hello(loaded, peer.process.pid, 0.0))
     assert await link.start() == ""
     try:
-        yield Bench(App(config, link, metrics, cast(Recorder, records), keys, "fp_x"), peer, metrics, records)
+        yield Bench(App(config, link, metrics, cast(Recorder, records), keys), peer, metrics, records)
     finally:
         peer.die()
         await link.close()

@@ -242,7 +242,7 @@ async def test_the_log_names_a_bug_by_its_kind_and_place_and_not_by_its_values(
         raise ValueError("a secret prompt")
 
     link = SimpleNamespace(state=LinkState.READY, facts=None)
-    app = App(config, cast(Any, link), Metrics(), Recorder(config), (), "fp_0")
+    app = App(config, cast(Any, link), Metrics(), Recorder(config), ())
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": []}
     await app(scope, receive, send)
     assert sent[0]["status"] == 500
