@@ -83,7 +83,7 @@ class Trial:
         self.faults = FaultBoard(
             FaultRules(options.seed, options.scenario.blast, options.own_target),
             self.target,
-            self._setting,
+            self.setting,
             self.injectors.of,
             lambda: self.clock.now_s,
             self.record.emit,
@@ -281,7 +281,7 @@ class Trial:
             self.journal.set_meta(INSTRUMENT, msgspec.json.encode(facts).decode())
             self.journal.set_meta(DRIFT, msgspec.json.encode(self.drift.facts()).decode())
 
-    def _setting(self) -> Setting:
+    def setting(self) -> Setting:
         return Setting(target=self.options.target, gpus=len(self.telemetry.gpus), gpu_note=self.telemetry.gpu_note)
 
     def _on_engine_event(self, event: EngineEvent) -> None:
