@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from scenarios.chaos.feel import FIRST_S
 from scenarios.definition import ArrivalKind, Arrivals, Chaos, Clients, FaultSpec
 from scenarios.describe import clients_in_words
-from scenarios.faults.kinds import KINDS, Param, Unit
+from scenarios.faults.kinds import KINDS
+from scenarios.faults.words import value_in_words
 
 PLAIN = Clients()
 _GAP_S = 0.2
@@ -50,7 +51,7 @@ def in_words(one: Try) -> str:
 def fault_in_words(fault: FaultSpec) -> str:
     """ "network.reset (after 200) at 0.34 s for 0.5 s"; parameters only where they are not the kind's own."""
     default = {param.name: param for param in KINDS[fault.kind].params}
-    own = [f"{name} {_value(default[name], value)}" for name, value in fault.params if value != default[name].default]
+    own = [f"{name} {value_in_words(default[name], value)}" for name, value in fault.params if value != default[name].default]
     if fault.share < 1.0:
         own.append(f"share {fault.share:g}")
     if fault.hits:
@@ -61,10 +62,3 @@ def fault_in_words(fault: FaultSpec) -> str:
 
 def _in_brackets(words: list[str]) -> str:
     return f" ({', '.join(words)})" if words else ""
-
-
-def _value(param: Param, value: float | str) -> str:
-    if isinstance(value, str):
-        return value
-    unit = {Unit.SECONDS: " s", Unit.BYTES: " bytes", Unit.RATE: " bytes/s"}.get(param.unit, "")
-    return f"{value:g}{unit}"

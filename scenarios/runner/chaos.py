@@ -59,7 +59,7 @@ class Hunt:
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
         self._chaos = trial.options.scenario.chaos or Chaos()
-        self._kinds = kinds_for(self._chaos, trial.setting)
+        self._kinds = kinds_for(self._chaos, trial.setting())
         self._attempts = Attempts(trial)
         self._known = Known(ours=trial.target.owned)
         self._record = ChaosRecord(possible=len(self._kinds))

@@ -9,6 +9,7 @@ from scenarios.gates import EarlyEnd
 from scenarios.journal import JournalWriter
 from scenarios.plan import Plan, make_plan
 from scenarios.result import ResultDocument
+from scenarios.runner.chaos import search_chaos
 from scenarios.runner.leg import Leg
 from scenarios.runner.options import RunOptions, planned_faults
 from scenarios.runner.planning import requests_of
@@ -31,10 +32,15 @@ async def run_trial(options: RunOptions, on_tick: OnTick, on_event: OnEvent, sto
         StoppedEarly: `stop` was set before the plan was written.
         HarnessError: the load workers cannot be started.
     """
-    search = options.scenario.search
+    scenario = options.scenario
+    story = _one_plan
+    if scenario.search is not None:
+        story = search_capacity
+    elif scenario.chaos is not None:
+        story = search_chaos
     with closing(JournalWriter(journal_path(options.runs_dir, options.run_id), options.scenario.keep)) as journal:
         trial = Trial(options, journal, on_tick, on_event, stop)
-        return await trial.run(_one_plan if search is None else search_capacity)
+        return await trial.run(story)
 
 
 async def _one_plan(trial: Trial) -> ResultDocument:

@@ -124,7 +124,7 @@ def test_a_try_without_faults_asks_all_that_will_ever_be_asked() -> None:
 def test_a_try_in_words_names_faults_and_requests() -> None:
     fault = dataclasses.replace(spec("network.reset"), params=(("after", 200.0),), hits=1)
     assert in_words(Try((0.3, 3.0), (fault,))) == (
-        "network.reset (after 200 bytes, hits 1) at 0.34 s for 1 s, 2 requests"
+        "network.reset (after 200, hits 1) at 0.34 s for 1 s, 2 requests"
     )
     assert in_words(Try((0.3,))) == "no fault, 1 request"
 
