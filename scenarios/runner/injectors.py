@@ -14,6 +14,7 @@ from scenarios.address import Road
 from scenarios.faults.holder import HolderInjector, Subject
 from scenarios.faults.injector import FaultRefused, Injector
 from scenarios.faults.kinds import Via
+from scenarios.faults.proxy import ProxyInjector
 from scenarios.runner.options import RunOptions
 from scenarios.runner.target import Target
 
@@ -25,9 +26,6 @@ class InPath(Injector, Protocol):
 
     base_url: str
     road: Road
-
-    async def died(self) -> str:
-        """Return, saying how, when it has ended by itself; nothing is in force then, and nothing gets through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +40,7 @@ def starts_of(options: RunOptions, target: Target, journal: Path) -> Starts:
     """The proxy before the target, and the guardian beside it."""
 
     async def proxy() -> InPath:
-        from scenarios.faults.proxy import ProxyInjector
-
-        return await ProxyInjector.start(target.base_url, target.road, journal.parent, options.seed)
+        return await ProxyInjector.start(target.base_url, target.road, journal.parent)
 
     async def holder() -> Injector:
         subject = Subject(
@@ -72,18 +68,24 @@ class Injectors:
     def __init__(self, starts: Starts, emit: Callable[[str, str], None]) -> None:
         self.proxy: InPath | None = None
         self.proxy_died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._no_proxy = ""  # why there can be none
         self._holder: Injector | None = None
         self._starts = starts
         self._emit = emit
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self._one_at_a_time = asyncio.Lock()
 
     async def ready(self, vias: Collection[Via], inject: bool) -> None:
         """Have those there that faults `vias` need; with `inject` the proxy in any case. Raises HarnessError."""
-        if self.proxy is None and (inject or Via.PROXY in vias):
-            self.proxy = await self._starts.proxy()
-            self._watch = asyncio.create_task(self._watch_proxy(self.proxy))
-            self._emit("proxy.ready", "requests pass through the fault proxy of this run")
+        if self.proxy is None and not self._no_proxy and (inject or Via.PROXY in vias):
+            try:
+                self.proxy = await self._starts.proxy()
+            except FaultRefused as error:
+                self._no_proxy = str(error)
+                self._emit("proxy.refused", f"requests go straight to the target: {error}")
+            else:
+                self._watches.append(asyncio.create_task(self._watch_proxy(self.proxy)))
+                self._emit("proxy.ready", "requests pass through the fault proxy of this run")
         if Via.HOLDER in vias:
             with suppress(FaultRefused):  # each of these faults is then skipped, with the reason
                 await self.of(Via.HOLDER)
@@ -94,15 +96,16 @@ class Injectors:
             async with self._one_at_a_time:
                 if self._holder is None:
                     self._holder = await self._starts.holder()
+                    self._watches.append(asyncio.create_task(self._watch_holder(self._holder)))
                 return self._holder
         if self.proxy is None:
-            raise FaultRefused(NO_PROXY)
+            raise FaultRefused(self._no_proxy or NO_PROXY)
         return self.proxy
 
     async def close(self) -> None:
         """Undo what is still in force, and end them: first the proxy."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         async with AsyncExitStack() as stack:
             for injector in (self._holder, self.proxy):
                 if injector is not None:
@@ -112,3 +115,9 @@ class Injectors:
         how = await proxy.died()
         self._emit("proxy.died", f"the proxy in the path of the requests is gone: {how}")
         self.proxy_died.set_result(how)
+
+    async def _watch_holder(self, holder: Injector) -> None:
+        how = await holder.died()
+        self._emit("holder.died", f"the guardian of the faults is gone, and they with it: {how}")
+        self._holder = None  # the next fault that needs one has a new one
+        await holder.close()

@@ -215,6 +215,26 @@ async def test_a_proxy_that_dies_ends_the_run_as_invalid(tmp_path: Path, hands: 
         assert "fault proxy" in reader.document().why  # type: ignore[union-attr]
 
 
+async def test_a_guardian_that_dies_takes_its_faults_along_and_the_next_one_has_a_new_one(
+    tmp_path: Path, hands: Hands
+) -> None:
+    watch = Watch()
+    first = FaultSpec("host.cpu", 0.1, for_s=60.0, params=HOG.params)
+
+    def kill() -> None:
+        if len(hands.holders) == 1:
+            hands.holders[0].die("killed by signal 9")
+
+    async with ScriptedServer(fine) as server:
+        chosen = options(server.url, tmp_path, faults=(first, FaultSpec("host.cpu", 1.0, 0.1, params=HOG.params)))
+        await trial_of(chosen, watch, on_event(watch, "fault.start", kill))
+    assert "holder.died" in watch.kinds
+    assert [event.text for event in watch.events if event.kind == "fault.end"] == [
+        "host.cpu: killed by signal 9", "host.cpu: its time was over",
+    ]  # fmt: skip
+    assert [holder.log[-1] for holder in hands.holders] == ["close", "close"]
+
+
 async def test_a_run_that_goes_on_meets_only_the_faults_that_had_not_come(tmp_path: Path, hands: Hands) -> None:
     watch = Watch()
     early, late = FaultSpec("network.refuse", 0.2, for_s=0.2), FaultSpec("network.refuse", 2.5, for_s=0.2)
