@@ -44,16 +44,21 @@ H200 = GpuSample(
 )
 
 
-def run_info(state: str = "running", scenario: str = "peak-traffic", run_id: str = "20261122-101500-7f3a") -> RunInfo:
+def run_info(
+    state: str = "running",
+    scenario: str = "peak-traffic",
+    run_id: str = "20261122-101500-7f3a",
+    ours: bool = True,
+) -> RunInfo:
     return RunInfo(
         id=run_id,
         scenario=scenario,
         seed=7,
         plan_hash="9d1c",
-        target="embedded",
+        target="embedded" if ours else "http://127.0.0.1:8000",
         model="seatrial-demo",
         started_at="2026-11-22T10:15:00Z",
-        environment={"cpu": "2 cores", "python": "3.11"},
+        environment={"cpu": "2 cores", "python": "3.11", "engine_ours": ours},
         state=state,
     )
 
@@ -329,7 +334,7 @@ CASES: dict[str, Callable[[], Made]] = {
     "no-gpu": lambda: Made(ticks=ticks(131, _no_gpu)),
     "two-gpus": lambda: Made(ticks=ticks(131, _two_gpus)),
     "hostile": hostile,
-    "nothing": lambda: Made(ticks=ticks(20, _nothing), events=(), findings=()),
+    "nothing": lambda: Made(ticks=ticks(20, _nothing), events=(), findings=(), run=run_info(ours=False)),
     "preparing": lambda: Made(ticks=[]),
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from scenarios.address import Road, read_address
-from scenarios.errors import HarnessError, TargetError
+from scenarios.errors import HarnessError
 from scenarios.faults.injector import Ended, FaultRefused, Order
 from scenarios.faults.proxy.certificates import make_certificates
 from scenarios.faults.proxy.control import Down, End, Failed, On, Over, Put, Ready, Setup, Up
@@ -36,10 +36,10 @@ class ProxyInjector:
     async def start(cls, base_url: str, road: Road, folder: Path, seed: int) -> ProxyInjector:
         """A proxy in front of the target; `folder` takes the certificates where it needs some.
 
-        Raises TargetError where a proxy cannot stand in that road, HarnessError where it does not start.
+        Raises FaultRefused where a proxy cannot stand in that road, HarnessError where it does not start.
         """
         if road.proxy:
-            raise TargetError("faults of the network cannot be injected on a road through another proxy; leave it out")
+            raise FaultRefused("faults of the network cannot be injected on a road through another proxy; leave it out")
         address = read_address(base_url)
         tls = address.scheme == "https"
         authority, certificates = make_certificates(folder, address.host) if tls else ("", None)
