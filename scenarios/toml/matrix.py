@@ -53,10 +53,10 @@ def slots(matrix: Matrix | None) -> tuple[FaultSpec, ...]:
 
 
 def read_kinds(table: Table) -> tuple[str, ...]:
-    """The kinds that `faults` names, by name or by a pattern such as "network.*"; none where it says nothing."""
+    """The kinds that `faults` names, by name, family or a pattern such as "network.*"; none where it says nothing."""
     found: dict[str, None] = {}
     for pattern in table.names("faults") or ():
-        hits = [name for name in KINDS if fnmatchcase(name, pattern)]
+        hits = [name for name, kind in KINDS.items() if fnmatchcase(name, pattern) or kind.family == pattern]
         if not hits:
             table.refuse("faults", f"no fault kind {pattern[:60]!r}", suggestion(pattern, tuple(KINDS)))
         found |= dict.fromkeys(hits)

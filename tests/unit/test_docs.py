@@ -180,7 +180,18 @@ def test_every_table_and_drift_key_is_explained() -> None:
 
 def test_no_field_of_a_definition_was_forgotten_by_the_file_format() -> None:
     renamed = {"mix", "parts", "duration_s", "spike_at_s", "spike_s", "period_s", "recording", "minimum", "maximum"}
-    renamed |= {"at_s", "by_s", "for_s", "params", "length_s", "slot_s", "lead_s", "budget_s", "kinds"}  # of faults
+    renamed |= {
+        "at_s",
+        "by_s",
+        "for_s",
+        "params",
+        "length_s",
+        "slot_s",
+        "lead_s",
+        "budget_s",
+        "settle_s",
+        "kinds",
+    }  # of faults
     renamed |= {"timeout_s", "blast", "source"}
     keys = {*WORKLOAD_KEYS, *ALL_ARRIVAL_KEYS, *SLO_KEYS, *ENGINE_KEYS, *GATE_KEYS, *DRIFT_KEYS} | renamed
     keys |= {*TOP_KEYS, *FAULT_KEYS, *RANDOM_KEYS, *CONDITION_KEYS, *BLAST_KEYS, *MATRIX_KEYS, *CHAOS_KEYS}

@@ -23,6 +23,15 @@ kind = "poisson"
 rate = 2.0
 duration = "60s"
 """
+CHAOS = """\
+name = "stormy"
+[workload]
+profile = "support-chat"
+[[gates]]
+metric = "error_rate"
+max = 0.5
+[chaos]
+"""
 LATENCY = '[[faults]]\nkind = "network.latency"\nat = "10s"\n'
 
 
@@ -99,7 +108,7 @@ share = 0.5
 at_once = 2
 length = "20s"
 [matrix]
-faults = ["http.*", "stream.stall"]
+faults = ["http", "stream.st*"]
 slot = "8s"
 lead = 1
 length = "2s"
@@ -120,9 +129,31 @@ max = 0.5
 
 
 def test_a_chaos_search_has_defaults_and_takes_every_key() -> None:
-    assert read("[chaos]\n").chaos == Chaos()
-    keys = 'budget = "90s"\nfaults = ["engine.kill"]\nmost_faults = 2\nmost_requests = 5'
-    assert read(f"[chaos]\n{keys}").chaos == Chaos(90.0, ("engine.kill",), 2, 5)
+    assert read("", CHAOS).chaos == Chaos()
+    keys = 'budget = "90s"\nfaults = ["engine.kill"]\nmost_faults = 2\nmost_requests = 5\nsettle = 0'
+    assert read(keys, CHAOS).chaos == Chaos(90.0, ("engine.kill",), 2, 5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("tail", "line", "what", "fix"),
+    [
+        ("buget = 5", 8, "unknown key 'buget'", 'did you mean "budget"?'),
+        ("most_faults = 0", 8, "out of range", "at least 1"),
+        ('faults = ["zzz.*"]', 8, "no fault kind 'zzz.*'", "choose one of"),
+        ('[[faults]]\nkind = "engine.kill"\nat = 1', 7, "what goes wrong, and there is [[faults]]", "remove"),
+        ('[arrivals]\nkind = "constant"\nrate = 1.0\nduration = 9', 7, "and there is [arrivals]", "remove"),
+    ],
+)
+def test_a_mistake_about_a_chaos_search_is_named(tail: str, line: int, what: str, fix: str) -> None:
+    found = only(tail, CHAOS)
+    assert found.line == line
+    assert what in found.what
+    assert fix in found.fix
+
+
+def test_a_chaos_search_without_a_gate_has_nothing_to_find() -> None:
+    head = CHAOS[: CHAOS.index("[[gates]]")] + "[chaos]\n"
+    assert "needs a gate that may fail" in only("", head).what
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -189,9 +220,6 @@ def test_no_parameter_of_a_kind_is_called_like_a_key_of_every_fault(name: str) -
         ('[matrix]\nslot = "5s"', 8, "leaves nothing of a slot of 5 s", "make slot longer"),
         ('[matrix]', 8, "48 slots of 10 s take 480 s, longer than the run (60 s)", '"480s"'),
         ('[matrix]\nslots = "5s"\nfaults = ["engine.kill"]', 9, "unknown key 'slots'", 'did you mean "slot"?'),
-        ('[chaos]\nbuget = 5', 9, "unknown key 'buget'", 'did you mean "budget"?'),
-        ('[chaos]\nmost_faults = 0', 9, "out of range", "at least 1"),
-        (LATENCY + "[chaos]", 11, "chooses what goes wrong, and there is [[faults]]", "remove"),
         ('[[gates]]\nmetric = "ok_rate"\nmin = 0.1\nphase = "during"', 11, "nothing during them", "add [[faults]]"),
         (LATENCY + '[[gates]]\nmetric = "ok_rate"\nmin = 0.1\nphase = "later"', 14, "unknown phase 'later'", "after"),
         (LATENCY + '[[gates]]\nmetric = "recovery_s.max"\nmax = 1\nphase = "after"', 14, "one number of", "phase"),
@@ -278,7 +306,7 @@ def test_gates_on_parts_of_a_run_stand_beside_the_one_on_the_whole() -> None:
     assert "duplicate" in only(LATENCY + parts[1] + parts[1]).what
 
 
-@pytest.mark.parametrize("tail", [LATENCY, '[matrix]\nfaults = ["engine.kill"]\n', "[chaos]\n"])
+@pytest.mark.parametrize("tail", [LATENCY, '[matrix]\nfaults = ["engine.kill"]\n'])
 def test_a_run_with_faults_of_any_sort_is_not_alike_all_along(tail: str) -> None:
     gate = '[[gates]]\nmetric = "ok_rate"\nmin = 0.1\nsequential = true\n'
     assert "a [matrix] or [chaos]" in only(tail + gate).what
