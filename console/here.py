@@ -5,12 +5,14 @@ from __future__ import annotations
 from scenarios.faults.possible import Setting
 
 
-def setting(target: str | None) -> Setting:
-    """The setting of a trial of `target` (None: the engine in here) on this machine."""
+def setting(target: str | None, *, launched: bool = False, has_pid: bool = False) -> Setting:
+    """The setting of a trial of `target` (None: one that is started here) on this machine."""
     from engine.telemetry import GpuMonitor
 
     monitor = GpuMonitor()
     try:
-        return Setting(target=target, gpus=len(monitor.sample()), gpu_note=monitor.note)
+        return Setting(
+            target=target, launched=launched, has_pid=has_pid, gpus=len(monitor.sample()), gpu_note=monitor.note
+        )
     finally:
         monitor.close()

@@ -125,6 +125,23 @@ def add_trial_options(parser: argparse.ArgumentParser, prefix: str = "") -> None
         metavar="URL",
         help="an OpenAI-compatible endpoint, with or without /v1, or unix:PATH (default: the engine in here)",
     )
+    add(
+        "launch",
+        metavar="COMMAND",
+        help="start this server for the run, on the port that takes {port}'s place, and again when it dies",
+    )
+    add(
+        "launch-timeout",
+        type=seconds,
+        default=120.0,
+        metavar="T",
+        help="how long it may take until it answers (default: 2m)",
+    )
+    add(
+        "target-pid",
+        metavar="PID|FILE",
+        help="the process of a --target on this machine, or a file that holds its number, for faults of processes",
+    )
     add("model", metavar="PATH|hf:ORG/REPO:FILE", help="a GGUF file for the engine (default: the demo model)")
     add("seed", type=whole(0, 2**63 - 1), default=1, metavar="N", help="same scenario and seed, same plan (default: 1)")
     add(

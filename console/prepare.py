@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from console.errors import UsageError
 from console.hub import resolve_model
-from console.target import confirm, key_env, load_key, read_road, read_target
+from console.target import (
+    check_choice,
+    check_launch,
+    check_target_pid,
+    confirm,
+    key_env,
+    load_key,
+    read_road,
+    read_target,
+)
 from scenarios.runs import journal_path, new_run_id, runs_dir
 
 if TYPE_CHECKING:
@@ -35,13 +44,17 @@ def settle(args: argparse.Namespace, scenario: Scenario | None) -> tuple[str | N
     Raises:
         UsageError, DownloadError
     """
-    if args.target is not None and args.model is not None:
-        raise UsageError("--model is for the engine in here and --target for one elsewhere; give one of them")
+    check_choice(args)
     load_key(args.api_key_file)
     road = read_road(args)
+    if args.launch is not None:
+        check_launch(args.launch)
+        return None, road, None
     if args.target is None:
         return None, road, resolve_model(args.model)
     target = read_target(args.target)
+    if args.target_pid is not None:
+        check_target_pid(args.target_pid, target)
     confirm(args, target, scenario)
     return target, road, None
 
@@ -55,7 +68,7 @@ def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | Non
     from scenarios.runner import RunOptions
 
     target, road, model = settle(args, scenario)
-    if target is not None:
+    if target is not None or args.launch is not None:
         demand_keys(scenario)
     directory = writable_runs_dir(args.runs_dir)
     run_id = run_id or new_run_id()
@@ -71,9 +84,12 @@ def make_options(args: argparse.Namespace, scenario: Scenario, run_id: str | Non
         model=model,
         workers=args.workers,
         preflight_s=args.preflight,
-        api_key_env=key_env(target),
+        api_key_env=key_env(target or args.launch),
         inject=args.inject,
         own_target=args.i_own_this_target,
+        launch=args.launch or "",
+        launch_timeout_s=args.launch_timeout,
+        target_pid=args.target_pid or "",
     )
 
 

@@ -21,7 +21,7 @@ def rehearse(args: argparse.Namespace) -> int:
     from console.here import setting
     from console.outline import outline, outline_text
     from console.prepare import find
-    from console.target import read_road, read_target
+    from console.target import check_choice, check_launch, read_road, read_target
     from scenarios.faults.schedule import scheduled
     from scenarios.plan import make_plan
     from scenarios.report.document import to_json
@@ -30,16 +30,17 @@ def rehearse(args: argparse.Namespace) -> int:
     for option, path in (("--junit", args.junit), ("--markdown", args.markdown)):
         if path is not None:
             raise UsageError(f"{option} needs a verdict, and --dry-run makes none; leave one of them out")
-    if args.target is not None and args.model is not None:
-        raise UsageError("--model is for the engine in here and --target for one elsewhere; give one of them")
+    check_choice(args)
     scenario = find(args, args.scenario)
     read_road(args)
     target = None if args.target is None else read_target(args.target)
     plan = make_plan(scenario, args.seed)
-    here = setting(target)
+    if args.launch is not None:
+        check_launch(args.launch)
+    here = setting(target, launched=args.launch is not None, has_pid=args.target_pid is not None)
     faults = [rehearsed_facts(one, here) for one in scheduled(scenario.faults, args.seed, scenario.blast)]
     facts: dict[str, Any] = outline(scenario, args.seed, plan.hash, len(plan))
-    facts |= {"faults": faults, "target": target or "the engine in here", "dry_run": True}
+    facts |= {"faults": faults, "target": target or args.launch or "the engine in here", "dry_run": True}
     if args.json:
         terminal.emit_json(to_json(facts))
         return Exit.GO

@@ -30,6 +30,48 @@ def read_target(text: str) -> str:
         raise UsageError(f"--target: {error}") from error
 
 
+def check_choice(args: argparse.Namespace) -> None:
+    """One target, and nothing that belongs to another. Raises UsageError."""
+    what = {"--model": "the engine in here", "--target": "one elsewhere", "--launch": "one that is started for the run"}
+    given = [
+        name for name, value in zip(what, (args.model, args.target, args.launch), strict=True) if value is not None
+    ]
+    if len(given) > 1:
+        words = " and ".join(f"{name} is for {what[name]}" for name in given)
+        raise UsageError(f"{words}; give one of them")
+    if args.target_pid is not None and args.target is None:
+        raise UsageError("--target-pid belongs to a --target; what is started here is known already")
+
+
+def check_launch(command: str) -> None:
+    """Whether the command can be started and says where its port goes. Raises UsageError."""
+    import shlex
+    import shutil
+
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--launch {command!r}: {error}; write it as in a shell") from error
+    if not any("{port}" in word for word in words):
+        raise UsageError(f"--launch {command!r} does not say where the port goes; write it as {{port}}")
+    if shutil.which(words[0]) is None:
+        raise UsageError(f"--launch: there is no program {words[0]} to start; give its path")
+
+
+def check_target_pid(text: str, target: str) -> None:
+    """Whether it names the target's process. Raises UsageError."""
+    from scenarios.address import read_address
+    from scenarios.runner.target.given import GivenProcess
+
+    address = read_address(target)
+    if not address.is_loopback or address.socket:
+        raise UsageError(f"--target-pid is for a target on a port of this machine, and {target} is none")
+    try:
+        GivenProcess(text, address).check()
+    except TargetError as error:
+        raise UsageError(f"--target-pid: {error}") from error
+
+
 def read_road(args: argparse.Namespace) -> Road:
     """What --proxy, --header, --ca-file and --insecure say. Raises UsageError."""
     from scenarios.address import Road, read_proxy

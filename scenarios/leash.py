@@ -7,6 +7,7 @@ process group. The exit code is the program's, 128 + N for signal N, 127 where i
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -63,10 +64,8 @@ def _clear(group: int) -> None:
     """Kill what is left of the program: its group, and what has left the group but is a child of ours by now."""
     by_s = time.monotonic() + _CLEAR_S
     while time.monotonic() < by_s:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         for pid in _children():
             os.kill(pid, signal.SIGKILL)
         try:

@@ -56,10 +56,12 @@ def handle(args: argparse.Namespace) -> int:
     load_key(args.api_key_file)
     before = read_interrupted(journal)
     target, args.proxy = before.options.target, before.options.road.proxy
-    if target is not None:
+    elsewhere = target or before.options.launch
+    if elsewhere:
         demand_keys(before.options.scenario)
+    if target is not None:
         confirm(args, target, before.options.scenario)
-    where = target or "the engine in here"
+    where = elsewhere or "the engine in here"
     terminal.note(f"run {run.id}: {run.scenario}, seed {run.seed}, goes on against {where}")
-    again = partial(resume_trial, journal, key_env(target), own=args.i_own_this_target)
+    again = partial(resume_trial, journal, key_env(elsewhere), own=args.i_own_this_target)
     return carry_out(journal, again, args)

@@ -78,7 +78,7 @@ def run(trial: RunOptions, args: argparse.Namespace) -> int:
     from scenarios.runner import run_trial
     from scenarios.runs import journal_path
 
-    where = trial.target or "the engine in here"
+    where = trial.target or trial.launch or "the engine in here"
     terminal.note(f"run {trial.run_id}: {trial.scenario.name}, seed {trial.seed}, against {where}")
     return carry_out(journal_path(trial.runs_dir, trial.run_id), partial(run_trial, trial), args)
 

@@ -10,7 +10,7 @@ from scenarios.faults.kinds import KINDS, FaultKind, Need
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is under trial, and on what machine. No `target`: the embedded engine. gpu_note: why there is no GPU.
+    """What is under trial, and on what machine. No `target`: it is started here. gpu_note: why there is no GPU.
 
     launched: the target is a program that was started for the run; has_pid: the number of its process was given.
     """
@@ -47,7 +47,7 @@ def _has(need: Need, here: Setting) -> bool:
         case Need.OURS:
             return here.target is None or here.launched
         case Need.MODEL:
-            return here.target is None
+            return here.target is None and not here.launched
         case Need.LOCAL:
             return here.target is None or read_address(here.target).is_loopback
         case Need.GPU:

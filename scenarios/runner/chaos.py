@@ -73,7 +73,7 @@ class Hunt:
 
     async def search(self) -> None:
         """Explore, and shrink the first try that fails surely."""
-        if not self._trial.target.restorable:
+        if not self._trial.target.owned:
             self._warn(_REMOTE)
         feel, failing = await self._let_alone()
         draws = Draws(self._trial.options.seed, self._kinds, self._chaos, self._trial.options.scenario.blast, feel)

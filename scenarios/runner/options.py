@@ -12,10 +12,16 @@ from scenarios.address import DIRECT, Road
 from scenarios.definition import FaultSpec, Scenario
 from scenarios.faults.schedule import scheduled
 
+LAUNCH_TIMEOUT_S = 120.0
+"""How long a launched target may take to answer: its model is loaded first."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`target` None: the embedded engine with `model` (None: the demo model). The API key stays in the environment."""
+    """`target` None: the embedded engine with `model` (None: the demo model), or what `launch` starts.
+
+    The API key stays in the environment.
+    """
 
     scenario: Scenario
     seed: int
@@ -29,6 +35,9 @@ class RunOptions:
     api_key_env: str | None = None
     inject: bool = False  # the fault proxy is in the path also where the scenario has no fault for it
     own_target: bool = False  # a target other than this machine may be disturbed
+    launch: str = ""  # the command that starts the target, with {port} for its port
+    launch_timeout_s: float = LAUNCH_TIMEOUT_S
+    target_pid: str = ""  # the target's process, or a file that holds it
 
 
 def planned_faults(options: RunOptions) -> tuple[FaultSpec, ...]:
@@ -52,9 +61,22 @@ class Means(msgspec.Struct, frozen=True):
     workers: int
     preflight_s: float
     inject: bool = False
+    launch: str = ""
+    launch_timeout_s: float = LAUNCH_TIMEOUT_S
+    target_pid: str = ""
 
 
 def means_of(options: RunOptions) -> Means:
     """The options less those that the journal holds anyway."""
     model = None if options.model is None else str(options.model)
-    return Means(options.target, options.road, model, options.workers, options.preflight_s, options.inject)
+    return Means(
+        target=options.target,
+        road=options.road,
+        model=model,
+        workers=options.workers,
+        preflight_s=options.preflight_s,
+        inject=options.inject,
+        launch=options.launch,
+        launch_timeout_s=options.launch_timeout_s,
+        target_pid=options.target_pid,
+    )

@@ -112,6 +112,12 @@ def begun_now(options: RunOptions, target: Target, gpu_note: str) -> RunInfo:
         target=target.describe,
         model=target.model,
         started_at=datetime.fromtimestamp(WALL_CLOCK.now_s(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        environment={**describe_machine(), "gpu_note": gpu_note, "engine_ours": target.owned},
+        environment={
+            **describe_machine(),
+            "gpu_note": gpu_note,
+            "engine_ours": target.owned,
+            **({"launched": True} if options.launch else {}),
+            **({"target_pid": options.target_pid} if options.target_pid else {}),
+        },
         state="running",
     )

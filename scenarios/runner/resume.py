@@ -82,6 +82,9 @@ def read_interrupted(path: Path) -> Interrupted:
             workers=means.workers,
             preflight_s=means.preflight_s,
             inject=means.inject,
+            launch=means.launch,
+            launch_timeout_s=means.launch_timeout_s,
+            target_pid=means.target_pid,
         )
         faults = planned_faults(options)
         to_come = tuple(fault for fault in faults if fault.at_s > until_s)

@@ -38,7 +38,7 @@ from scenarios.runner.live import LiveRun
 from scenarios.runner.options import RunOptions, api_keys
 from scenarios.runner.planning import PlanWriter, Request
 from scenarios.runner.record import OnEvent, OnTick, Record, begun_now
-from scenarios.runner.target import EmbeddedTarget, RemoteTarget, Target
+from scenarios.runner.target import Target, target_of
 from scenarios.runner.telemetry import Telemetry
 from scenarios.runner.ticks import TICK_S, draw_tick
 from scenarios.tick import Tick
@@ -64,9 +64,7 @@ class Trial:
         self.options = options
         self.journal = journal
         self.clock = RunClock()
-        self.target: Target = (
-            RemoteTarget(options) if options.target else EmbeddedTarget(options, self._on_engine_event)
-        )
+        self.target = target_of(options, self._on_engine_event)
         self.telemetry = Telemetry(self.target)
         self.instrument = InstrumentWatch(self.telemetry)
         self.live = LiveRun(np.empty(0, dtype=np.int64), options.scenario.slo)
@@ -282,7 +280,13 @@ class Trial:
             self.journal.set_meta(DRIFT, msgspec.json.encode(self.drift.facts()).decode())
 
     def setting(self) -> Setting:
-        return Setting(target=self.options.target, gpus=len(self.telemetry.gpus), gpu_note=self.telemetry.gpu_note)
+        return Setting(
+            target=self.options.target,
+            launched=bool(self.options.launch),
+            has_pid=bool(self.options.target_pid),
+            gpus=len(self.telemetry.gpus),
+            gpu_note=self.telemetry.gpu_note,
+        )
 
     def _on_engine_event(self, event: EngineEvent) -> None:
         text = f"engine {event.kind}" + (f": {event.detail}" if event.detail else "")

@@ -154,4 +154,3 @@ class EmbeddedTarget:
 
 def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
-

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 from engine.telemetry import ProcessMonitor
 from scenarios.address import read_address
-from scenarios.errors import TargetError
 from scenarios.runner.options import RunOptions
 from scenarios.runner.target.given import GivenProcess
 from scenarios.runner.target.models import ask_models, first_model
@@ -33,7 +33,9 @@ class RemoteTarget:
         self._monitor = ProcessMonitor()
 
     async def start(self) -> None:
-        """Ask for the model list. Raises TargetError."""
+        """Ask for the model list, and look for its process. Raises TargetError."""
+        if self._given is not None:
+            await asyncio.to_thread(self._given.check)
         answer = await ask_models(self.base_url, self._key, self.road)
         self.wire_model = first_model(answer)
         self.model = self.wire_model or "unknown"
@@ -53,7 +55,7 @@ class RemoteTarget:
         """Whether it died cannot be seen from here."""
 
     async def restore(self) -> None:
-        raise TargetError(f"{self.base_url} is not ours to start anew")
+        """It is not ours to start anew."""
 
     async def stop(self) -> None:
         """Nothing of it is ours to stop."""

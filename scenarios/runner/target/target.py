@@ -44,7 +44,7 @@ class Target(Protocol):
         """Return when it has died more than `deaths` times and serves again; at once where that cannot be seen."""
 
     async def restore(self) -> None:
-        """Start a target of ours anew and return when it serves. Raises TargetError."""
+        """Start a target of ours anew and return when it serves; another is left alone. Raises TargetError."""
 
     async def stop(self) -> None: ...
 
