@@ -40,7 +40,7 @@ def starts_of(options: RunOptions, target: Target, journal: Path) -> Starts:
     """The proxy before the target, and the guardian beside it."""
 
     async def proxy() -> InPath:
-        return await ProxyInjector.start(target.base_url, target.road, journal.parent)
+        return await ProxyInjector.start(target.base_url, target.road, journal.parent, options.seed)
 
     async def holder() -> Injector:
         subject = Subject(
