@@ -90,7 +90,7 @@ class Ending:
 
     async def obey_road(self, pool: LoadPool, proxy_died: asyncio.Future[str]) -> None:
         """End the run where the way to the target is gone: what follows would say nothing about the target."""
-        await proxy_died
+        await asyncio.shield(proxy_died)
         await self._stop(pool, "the proxy was gone")
 
     async def _stop(self, pool: LoadPool, why: str) -> None:
