@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from scenarios.faults.injector import Ended, FaultRefused, Order
 from scenarios.faults.proxy.messages import InForce, Over, Refused, Setup, Start, Stop
 from scenarios.faults.proxy.process import News, ProxyProcess
 
-_CA_FILE = "fault-proxy-ca.pem"
+_NUMBERS = itertools.count(1)
 _UNDO_TIMEOUT_S = 2.0
 
 
@@ -29,10 +31,11 @@ class ProxyInjector:
         self.base_url = base_url
         self.road = road
         self._process = process
+        self._closed = False
 
     @classmethod
     async def start(cls, base_url: str, road: Road, folder: Path, seed: int = 0) -> Self:
-        """A proxy on this machine before the target; what it must keep is written to `folder`.
+        """A proxy on this machine before the target. `folder`: for its authority's certificate, until `close`.
 
         Raises FaultRefused where there can be none, TargetError where the target cannot be used.
         """
@@ -44,7 +47,7 @@ class ProxyInjector:
                 "before it: leave out either"
             )
         address = read_address(base_url)
-        ca_file = folder / _CA_FILE
+        ca_file = folder / f"fault-proxy-ca-{os.getpid()}-{next(_NUMBERS)}.pem"
         plain = Road(ca_file=road.ca_file, verify=road.verify)  # headers and keys are the requests' own
         process = await ProxyProcess.spawn()
         try:
@@ -86,6 +89,8 @@ class ProxyInjector:
                         return ended
                     case None:
                         settled = True
+                        if self._closed:
+                            return Ended(number=order.number, why="the proxy was ended")
                         raise HarnessError(f"the fault proxy has died: {self._process.last_words}")
         finally:
             if not settled:
@@ -102,4 +107,8 @@ class ProxyInjector:
 
     async def close(self) -> None:
         """End the proxy, and with it every fault; connections through it break."""
+        self._closed = True
         await self._process.close()
+        if self.road.ca_file:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.road.ca_file)
