@@ -6,7 +6,6 @@ asyncio's own timers ride on epoll's millisecond timeout (0.6-0.7 ms late), and 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import sys
 import time
@@ -14,9 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from scenarios.load.sockets import NEVER_NS, Sockets
+from scenarios.load.timerfd import Timerfd
 
-_CLOCK_MONOTONIC = 1
-_TIMER_ABSTIME = 1
 _POLL_NS = 1_200_000  # from here on the fallback polls the loop instead of sleeping
 _SPIN_NS = 100_000  # and from here on it spins: the only time it keeps the loop from its sockets
 _EARLY_LEAST_NS, _EARLY_MOST_NS = 60_000, 200_000
@@ -54,51 +52,13 @@ def queued_alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None], sock
         return PollingAlarm(loop, ring)
 
 
-class _Timespec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("interval", _Timespec), ("value", _Timespec))
-
-
-class _Timerfd:
-    """A one-shot timer on the monotonic clock. Raises OSError where the kernel refuses.
-
-    Through ctypes, because os.timerfd_create came with Python 3.13 only.
-    """
-
-    def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._settime = libc.timerfd_settime
-        self.fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
-        if self.fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create failed")
-        self._spec = _Itimerspec()
-        self._spec_pointer = ctypes.byref(self._spec)
-
-    def set(self, when_ns: int) -> None:
-        value = self._spec.value
-        value.seconds, value.nanoseconds = divmod(max(when_ns, 1), 1_000_000_000)  # 0 would disarm it
-        if self._settime(self.fd, _TIMER_ABSTIME, self._spec_pointer, None) < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
-
-    def rang(self) -> bool:
-        """Whether it ran out since it was set; to be asked when it is readable."""
-        try:
-            os.read(self.fd, 8)
-        except BlockingIOError:  # set anew between the wake-up and now: it will ring at its new time
-            return False
-        return True
-
-
 class TimerfdAlarm:
     """A timerfd watched like a socket, by the loop or among `sockets`; about 50 us late. Linux."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None], sockets: Sockets | None = None
     ) -> None:
-        self._timer: _Timerfd | None = _Timerfd()
+        self._timer: Timerfd | None = Timerfd()
         self._ring = ring
         if sockets is None:
             self._forget: Callable[[int], object] = loop.remove_reader
@@ -129,7 +89,7 @@ class SharpAlarm:
     """
 
     def __init__(self, sockets: Sockets, ring: Callable[[], None]) -> None:
-        self._timer = _Timerfd()
+        self._timer = Timerfd()
         self._sockets = sockets
         self._ring = ring
         self._early_ns = _EARLY_LEAST_NS

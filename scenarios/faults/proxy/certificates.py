@@ -1,36 +1,34 @@
-"""Certificates of a throw-away authority: what the proxy shows in the target's name, and one that has expired."""
+"""Certificates for the proxy's side of a TLS target: a throw-away authority, a good one and one that has expired."""
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime, timedelta
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from scenarios.errors import TargetError
-from scenarios.faults.proxy.control import Certificates
+_LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC), datetime(2002, 1, 1, tzinfo=UTC)
 
 
-def make_certificates(folder: Path, host: str) -> tuple[str, Certificates]:
-    """PEM files in `folder`: of the authority to trust, and the proxy's two. Raises TargetError without trustme."""
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """TLS as the client meets it on 127.0.0.1."""
+
+    good: ssl.SSLContext
+    expired: ssl.SSLContext
+
+
+def make_certificates(ca_file: Path) -> Certificates | None:
+    """New ones; the authority's certificate is written to `ca_file`, its key is kept nowhere. None without trustme."""
     try:
         import trustme
     except ImportError:
-        raise TargetError("faults on the way to https:// need trustme: pip install 'seatrial[tls]'") from None
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return None
     authority = trustme.CA()
-    yesterday = datetime.now(UTC) - timedelta(days=1)
-    paths = {}
-    issued = (
-        ("good", authority.issue_cert("127.0.0.1", host)),
-        ("expired", authority.issue_cert("127.0.0.1", host, not_after=yesterday)),
-    )
-    for name, blobs in (
-        ("authority", [authority.cert_pem]),
-        *((name, [one.private_key_pem, *one.cert_chain_pems]) for name, one in issued),
-    ):
-        path = folder / f"proxy-{name}.pem"
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(b"".join(blob.bytes() for blob in blobs))
-        paths[name] = str(path)
-    return paths["authority"], Certificates(paths["good"], paths["expired"])
+    authority.cert_pem.write_to_path(str(ca_file))
+    good = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(good)
+    expired = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    begun, over = _LONG_AGO
+    authority.issue_cert("127.0.0.1", not_before=begun, not_after=over).configure_cert(expired)
+    return Certificates(good, expired)

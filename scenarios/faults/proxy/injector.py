@@ -1,128 +1,114 @@
-"""The runner's side of the proxy: starts it, tells it of faults, hears of their ends, stops it."""
+"""The runner's side of the proxy: its process, what it is told, and the road by which the load workers reach it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import os
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from pathlib import Path
-
-import msgspec
+from typing import Self
 
 from scenarios.address import Road, read_address
 from scenarios.errors import HarnessError
 from scenarios.faults.injector import Ended, FaultRefused, Order
-from scenarios.faults.proxy.certificates import make_certificates
-from scenarios.faults.proxy.control import Down, End, Failed, On, Over, Put, Ready, Setup, Up
+from scenarios.faults.proxy.messages import InForce, Over, Refused, Setup, Start, Stop
+from scenarios.faults.proxy.process import News, ProxyProcess
 
-_ROOT = Path(__file__).resolve().parents[3]
-_PATIENCE_S = 20.0
+_NUMBERS = itertools.count(1)
+_UNDO_TIMEOUT_S = 2.0
 
 
 class ProxyInjector:
-    """`base_url` and `road` lead through the proxy to the target; `gone` is done when the proxy has died."""
+    """Brings about the kinds that lie in the path: network.*, http.* and stream.*.
 
-    def __init__(self, process: Process, base_url: str, road: Road) -> None:
-        self._process = process
+    The load workers take `base_url` and `road` in the place of the target's. The process ends with this one.
+    """
+
+    def __init__(self, base_url: str, road: Road, process: ProxyProcess) -> None:
         self.base_url = base_url
         self.road = road
-        self.gone: asyncio.Task[None] = asyncio.create_task(self._hear(), name="fault-proxy")
-        self._on: dict[int, Callable[[], None]] = {}
-        self._over: dict[int, asyncio.Future[Ended]] = {}
+        self._process = process
+        self._closed = False
 
     @classmethod
-    async def start(cls, base_url: str, road: Road, folder: Path, seed: int) -> ProxyInjector:
-        """A proxy in front of the target; `folder` takes the certificates where it needs some.
+    async def start(cls, base_url: str, road: Road, folder: Path, seed: int = 0) -> Self:
+        """A proxy on this machine before the target. `folder`: for its authority's certificate, until `close`.
 
-        Raises FaultRefused where a proxy cannot stand in that road, HarnessError where it does not start.
+        Raises FaultRefused where there can be none, TargetError where the target cannot be used.
         """
+        if sys.platform != "linux":
+            raise FaultRefused("faults of the network need Linux, whose epoll and timerfd the proxy is made of")
         if road.proxy:
-            raise FaultRefused("faults of the network cannot be injected on a road through another proxy; leave it out")
+            raise FaultRefused(
+                f"the target lies behind the proxy {road.proxy}, and faults of the network need a proxy of their own "
+                "before it: leave out either"
+            )
         address = read_address(base_url)
-        tls = address.scheme == "https"
-        authority, certificates = make_certificates(folder, address.host) if tls else ("", None)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "scenarios.faults.proxy"),
-            stdin=PIPE,
-            stdout=PIPE,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
-            start_new_session=True,
-        )
-        _write(process, Setup(base_url, road, certificates))
-        assert process.stdout is not None
+        ca_file = folder / f"fault-proxy-ca-{os.getpid()}-{next(_NUMBERS)}.pem"
+        plain = Road(ca_file=road.ca_file, verify=road.verify)  # headers and keys are the requests' own
+        process = await ProxyProcess.spawn()
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                line = await process.stdout.readline()
-            first = msgspec.json.decode(line, type=Up) if line else Failed("it ended while it was starting")
-        except TimeoutError:
-            first = Failed(f"it was not ready after {_PATIENCE_S:g} s")
-        if not isinstance(first, Ready):
-            await _end(process)
-            raise HarnessError(f"the fault proxy did not start: {first.why if isinstance(first, Failed) else first}")
-        host = ("Host", address.authority)
-        kept = tuple(header for header in road.headers if header[0].lower() != "host")
-        given = tuple(header for header in road.headers if header[0].lower() == "host")
-        through = Road(headers=(*(given or (host,)), *kept), ca_file=authority)
-        return cls(process, f"{address.scheme}://127.0.0.1:{first.port}{address.prefix}", through)
+            ready = await process.set_up(Setup(base_url, plain, str(ca_file), seed))
+        except BaseException:
+            await process.close()
+            raise
+        headers = road.headers
+        if not any(name.lower() == "host" for name, _ in headers):
+            headers = (("Host", address.authority), *headers)
+        scheme = "https" if ready.tls else "http"
+        return cls(
+            f"{scheme}://127.0.0.1:{ready.port}{address.prefix}",
+            Road(headers=headers, ca_file=str(ca_file) if ready.tls else "", verify=road.verify),
+            process,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Of the proxy's process."""
+        return self._process.pid
 
     async def hold(self, order: Order, on: Callable[[], None]) -> Ended:
-        """See Injector."""
-        if self.gone.done():
-            raise FaultRefused("the fault proxy has ended")
-        over: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        self._on[order.number], self._over[order.number] = on, over
+        """As Injector says. Raises HarnessError where the proxy's process has died."""
+        news = self._process.listen(order.number)
+        settled = False
+        self._process.send(Start(order))
         try:
-            _write(self._process, Put(order))
-            return await asyncio.shield(over)
-        except asyncio.CancelledError:
-            _write(self._process, End(order.number))
-            async with asyncio.timeout(_PATIENCE_S):
-                await over
-            raise
+            while True:
+                match await news.get():
+                    case InForce():
+                        on()
+                        continue
+                    case Refused(_, why):
+                        settled = True
+                        raise FaultRefused(why)
+                    case Over(ended):
+                        settled = True
+                        return ended
+                    case None:
+                        settled = True
+                        if self._closed:
+                            return Ended(number=order.number, why="the proxy was ended")
+                        raise HarnessError(f"the fault proxy has died: {self._process.last_words}")
         finally:
-            self._on.pop(order.number, None)
-            self._over.pop(order.number, None)
+            if not settled:
+                await self._undo(order.number, news)
+            self._process.forget(order.number)
 
-    async def died(self) -> str:
-        """See InPath."""
-        await asyncio.shield(self.gone)
-        return f"it ended with code {await self._process.wait()}"
+    async def _undo(self, number: int, news: News) -> None:
+        """Have it ended now, and wait until it is."""
+        self._process.send(Stop(number))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_UNDO_TIMEOUT_S):
+                while isinstance(await news.get(), InForce):
+                    pass
 
     async def close(self) -> None:
-        """End the proxy, and with it every fault and connection."""
-        await _end(self._process)
-        await self.gone
-
-    async def _hear(self) -> None:
-        decoder = msgspec.json.Decoder(Up)
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            match decoder.decode(line):
-                case On(number):
-                    if (on := self._on.get(number)) is not None:
-                        on()
-                case Over(ended):
-                    if (over := self._over.get(ended.number)) is not None and not over.done():
-                        over.set_result(ended)
-        for number, over in self._over.items():
-            if not over.done():
-                over.set_result(Ended(number=number, why="the fault proxy has ended"))
-
-
-def _write(process: Process, message: Down) -> None:
-    if process.stdin is not None and not process.stdin.is_closing():
-        process.stdin.write(msgspec.json.encode(message) + b"\n")
-
-
-async def _end(process: Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        async with asyncio.timeout(2.0):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+        """End the proxy, and with it every fault; connections through it break."""
+        self._closed = True
+        await self._process.close()
+        if self.road.ca_file:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.road.ca_file)

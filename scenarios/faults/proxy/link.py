@@ -1,247 +1,377 @@
-"""One connection through the proxy: two ways, and the faults that are in force on it."""
+"""One client's connection and the one to the target that answers for it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Protocol
 
-from scenarios.faults.proxy.answering import Answering
-from scenarios.faults.proxy.endpoint import Endpoint
-from scenarios.faults.proxy.force import Force
-from scenarios.faults.proxy.requests import RequestWatch
-from scenarios.faults.proxy.shaping import NS, Parcel, shaper_of
-from scenarios.faults.proxy.transform import Piece
-from scenarios.faults.proxy.way import Way
+from scenarios.faults.proxy import stages
+from scenarios.faults.proxy.answers.message import Framing, HeadReader
+from scenarios.faults.proxy.framing import AnswerReader, RequestReader
+from scenarios.faults.proxy.lane import Lane
+from scenarios.faults.proxy.loop import READ, WRITE, Alarm, Loop
+from scenarios.faults.proxy.side import Side
+from scenarios.faults.proxy.stages import END, SHUT, Answered
+from scenarios.load.target import Target
 
-PREFILL_NS = 30_000_000  # after a request has gone through, the target gets so long to take it up
-_CUTS = ("network.reset", "network.close")
-_SILENT = "network.half_open"
+_FAREWELL_NS = 2_000_000_000  # for the client to close its side of a connection that was closed in order
+_AGAIN_NS = 5_000_000
+_LAST_CHUNK = b"0\r\n\r\n"
+_FIRST_BYTES = 16 << 10  # kept of an answer, to see later where it ends
+
+
+class Owner(Protocol):
+    """Who holds the links and knows the faults."""
+
+    of_content: bool
+    """Whether requests are to be read, because a fault concerns them or their answers."""
+
+    def opened(self, link: Link) -> None:
+        """Both sides are connected; nothing has been carried yet."""
+
+    def closed(self, link: Link) -> None:
+        """It is over."""
+
+    def decide(self, head: bytes) -> tuple[list[Answered], bool]:
+        """Stages for the answer to the request of this head, and whether they are the answer, in the target's place."""
 
 
 class Link:
-    """Reads, shapes, writes; the loop tells it what is ready and when a time has come (`at` asks for that).
+    """Carries bytes both ways, in pieces as they come, and ends each side as the other one ended.
 
-    `number` counts connections from 1. `close` is called once, when nothing is left of it.
+    The target is connected first, its TLS agreed on; only then the client is heard. A target that cannot be reached is
+    an RST for the client.
     """
 
-    def __init__(
-        self,
-        number: int,
-        client: Endpoint,
-        target: Endpoint,
-        at: Callable[[int, Link, Callable[[], None]], None],
-        close: Callable[[Link], None],
-    ) -> None:
+    def __init__(self, loop: Loop, owner: Owner, number: int, target: Target, client: socket.socket) -> None:
         self.number = number
-        self.client, self.target = client, target
-        self.up, self.down = Way(client, target), Way(target, client)
-        self.connecting = True
-        self.closed = False
-        self.silent = False  # the target's side is gone, and the client is not told
-        self._at, self._close = at, close
-        self._opened_ns = time.monotonic_ns()
-        self._requests = RequestWatch()
-        self._request = 0  # which one, from 1
-        self._awaits = False  # a request has gone through and no byte of its answer has come
-        self._passed = 0  # bytes of the answer in hand
-        self._forces: tuple[Force, ...] = ()
-        self._met: set[int] = set()  # numbers of the faults of the network that hit it
-        self._answering = Answering()
-        self._answered_ns = 0  # when the last piece of an answer goes out, as far as its pauses say
+        self.gone = False  # the target was reset, and the client is not told
+        self.open = False
+        self.asked_ns = 0  # when the last byte of a request went to the target
+        self._loop = loop
+        self._owner = owner
+        self._target_of = target
+        self._peers = list(target.peers)
+        self._client = Side(loop, client, self._client_ready)
+        self._client_tls: ssl.SSLContext | None = None
+        self._target: Side | None = None
+        self._step: Callable[[], None] = self._connect  # what an event does until both sides are connected
+        self._alarm: Alarm | None = None
+        self._asked = False  # anything at all
+        self._between = True  # answer bytes, or none at all, have come since the last of a request
+        self._answer_bytes = 0  # of the newest answer
+        self._first = self._tail = b""
+        self._request: RequestReader | None = None
+        self._swallowing = False
+        self._answer: AnswerReader | None = None
+        self._target_failed = False
+        self._deaf = False  # what the client says goes nowhere any more
 
-    # -- faults
+    def __repr__(self) -> str:
+        return f"<Link {self.number} {'closed' if self._client.closed else 'open' if self.open else 'connecting'}>"
 
-    def apply(self, forces: Sequence[Force]) -> None:
-        """From now on these are in force; what waited for one that is not any more goes at once."""
-        mine = tuple(force for force in forces if not _of_network(force) or force.chooses(self.number))
-        begun = [force for force in mine if force not in self._forces]
-        for force in self._forces:
-            if force not in mine:
-                for way in (self.up, self.down):
-                    way.shapers.pop(force.order.number, None)
-                    way.release()
-        self._forces = mine
-        self._answered_ns = self._answered_ns if any(not _of_network(force) for force in mine) else 0
-        for force in begun:
-            for way in (self.up, self.down):
-                shaper = shaper_of(force.order, way is self.up, force.dice(self.number))
-                if shaper is not None:
-                    way.shapers[force.order.number] = shaper
-        if self._awaits and any(force.order.kind in (*_CUTS, _SILENT) for force in begun):
-            self._at(time.monotonic_ns() + PREFILL_NS, self, self._strike)
+    # ---- connecting
 
-    @property
-    def reads(self) -> bool:
-        """Whether anything is to be read: nothing is in a black hole."""
-        return not any(force.order.kind == "network.blackhole" for force in self._forces)
+    def begin(self, client_tls: ssl.SSLContext | None) -> None:
+        """Connect to the target; then speak to the client, by TLS where a context for that is given."""
+        self._client_tls = client_tls
+        self._connect()
 
-    def _mine(self, *kinds: str) -> Force | None:
-        """The first fault of these kinds that may still hit."""
-        found = (f for f in self._forces if f.order.kind in kinds and (not f.spent or f.order.number in self._met))
-        return next(found, None)
-
-    def _meet(self, force: Force, data: bytes = b"") -> None:
-        """It hits this connection; counted once."""
-        force.bytes += len(data)
-        if force.order.number not in self._met:
-            self._met.add(force.order.number)
-            force.hit()
-
-    # -- what comes
-
-    def from_client(self, data: bytes) -> None:
-        """Bytes of requests; b"" where the client has closed its side. Raises OSError."""
-        now_ns = time.monotonic_ns()
-        if not self._forces and not self._answering.busy:
-            self._watch(data)
-            if self.connecting or not self.up.pass_on(data):
-                self.up.put((Parcel(now_ns, data, "" if data else "fin"),))
+    def _connect(self) -> None:
+        peer = self._peers[0]
+        family = socket.AF_UNIX if isinstance(peer, str) else socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
+        try:
+            new = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            if family != socket.AF_UNIX:
+                new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:  # no descriptor left
+            self.abort()
             return
-        if data:
-            data = self._intercept(data, now_ns)
-            if not data:
-                return
-        for force in self._forces:
-            if _of_network(force):
-                self._meet(force, data)
-        due_ns = now_ns
-        if (slow := self._mine("network.slow_connect")) is not None:
-            due_ns = max(now_ns, self._opened_ns + round(float(slow.order.params["delay"]) * NS))
-        self.up.put((Parcel(due_ns, data, "" if data else "fin"),))
-        if self._watch(data) and self._mine(*_CUTS, _SILENT) is not None:
-            self._at(due_ns + PREFILL_NS, self, self._strike)
+        failed = new.connect_ex(peer)
+        if failed == errno.EAGAIN:  # a Unix socket whose queue is full
+            new.close()
+            self._alarm = self._loop.at(self._loop.now_ns + _AGAIN_NS, self._connect)
+            return
+        self._target = Side(self._loop, new, self._target_ready)
+        if failed and failed != errno.EINPROGRESS:
+            self._next_peer()
+            return
+        self._step = self._connected
+        self._target.wait(WRITE)
 
-    def _watch(self, data: bytes) -> bool:
-        """Keep up with where requests end; whether one is complete with these bytes."""
-        if data and self._requests.feed(data):
-            self._awaits, self._passed = True, 0
+    def _connected(self) -> None:
+        assert self._target is not None
+        if self._target.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._next_peer()
+            return
+        if self._target_of.tls is None:
+            self._meet_client()
+            return
+        self._target.secure(self._target_of.tls, self._target_of.address.host)
+        self._step = self._shake_target
+        self._shake_target()
+
+    def _next_peer(self) -> None:
+        assert self._target is not None
+        self._target.close()
+        self._peers.pop(0)
+        if self._peers:
+            self._connect()
+        else:
+            self.abort()
+
+    def _shake_target(self) -> None:
+        assert self._target is not None
+        if self._shaken(self._target):
+            self._meet_client()
+
+    def _meet_client(self) -> None:
+        assert self._target is not None
+        if self._client_tls is None:
+            self._open()
+            return
+        self._target.wait(0)
+        self._client.secure(self._client_tls, None)
+        self._step = self._shake_client
+        self._shake_client()
+
+    def _shake_client(self) -> None:
+        if self._shaken(self._client):
+            self._open()
+
+    def _shaken(self, side: Side) -> bool:
+        """Whether both agree on TLS by now; where they never will, the link is over."""
+        assert side.tls is not None
+        try:
+            side.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            side.wait(READ)
+        except ssl.SSLWantWriteError:
+            side.wait(WRITE)
+        except OSError:  # ssl.SSLError is one; the alert that tells the other side is sent
+            (self.close if side is self._client else self.abort)()
+        else:
             return True
         return False
 
-    def _intercept(self, data: bytes, now_ns: int) -> bytes:
-        """What of a request goes on to the target while answers are tampered with."""
-        begins = self._requests.between
-        self._request += begins
-        drawn = [
-            force
-            for force in self._forces
-            if not _of_network(force) and not force.spent and force.chooses(self.number, self._request)
-        ]
-        if not drawn and not self._answering.busy:
-            return data
-        data, pieces = self._answering.request(data, begins, drawn)
-        if pieces:
-            self.down.put(self._timed(pieces, now_ns))
-            self.flush()
+    def _open(self) -> None:
+        assert self._target is not None
+        self.open = True
+        self.up = Lane(self._loop, self, self._client, self._target)
+        self.down = Lane(self._loop, self, self._target, self._client)
+        self._owner.opened(self)
+        if not self._client.closed:
+            self._client.wait(READ)
+            self._target.wait(READ)
+            if self._target.tls is not None:  # the handshake may have read more than its own
+                self._loop.at(self._loop.now_ns, self._target_says)
+            if self._client.tls is not None:
+                self._loop.at(self._loop.now_ns, self._client_says)
+
+    # ---- carrying
+
+    def _client_ready(self, events: int) -> None:
+        if not self.open:
+            self._step()
+            return
+        if events & WRITE:
+            self.down.writable()
+        if events & ~WRITE:
+            self._client_says()
+
+    def _target_ready(self, events: int) -> None:
+        if not self.open:
+            self._step()
+            return
+        if events & WRITE:
+            self.up.writable()
+        if events & ~WRITE:
+            self._target_says()
+
+    def _client_says(self) -> None:
+        if self._client.reading:
+            self.up.readable()
+        else:
+            self._client.wait(0)  # an error, or both ways ended: it is met when there is something to do there
+
+    def _target_says(self) -> None:
+        assert self._target is not None
+        if self._target.reading:
+            self.down.readable()
+        else:
+            self._target.wait(0)
+
+    def received(self, lane: Lane, data: bytes) -> bytes:
+        if self._deaf:
+            return b""
+        if lane is self.down:
+            return self._answered(data)
+        return self._requested(data)
+
+    def _answered(self, data: bytes) -> bytes:
+        if not self._answer_bytes:
+            self._first = data[:_FIRST_BYTES]
+        self._answer_bytes += len(data)
+        self._tail = data[-5:] if len(data) >= 5 else (self._tail + data)[-5:]
+        self._between = True
+        if self._answer is not None:
+            self._answer.feed(data)
+            if self._answer.over:
+                self._answer = None
+                self.down.carry(data, END)
+                return b""
         return data
 
-    def from_target(self, data: bytes) -> None:
-        """Bytes of answers; b"" where the target has closed its side. Raises OSError."""
-        if not self._forces and not self._answering.busy:
-            self._awaits = False
-            if not self.down.pass_on(data):
-                self.down.put((Parcel(time.monotonic_ns(), data, "" if data else "fin"),))
-            return
-        now_ns = time.monotonic_ns()
-        if self._awaits and (cut := self._mine(*_CUTS)) is not None and not cut.order.params["after"]:
-            self._strike()
-            return
-        first, self._awaits = self._awaits, False
-        pieces = self._answering.answer(data) if data else self._answering.finish()
-        if first and (slow := self._mine("network.slow_start")) is not None:
-            now_ns += round(float(slow.order.params["delay"]) * NS)
-        out = self._timed(pieces, now_ns)
-        if not data:
-            out.append(Parcel(now_ns, b"", "fin"))
-        for force in self._forces:
-            if _of_network(force):
-                self._meet(force, data)
-        if (cut := self._mine(*_CUTS)) is not None:
-            out = self._cut(out, cut)
-        self.down.put(out)
+    def _requested(self, data: bytes) -> bytes:
+        if self._between and (self._request is None or self._request.over or self._request.endless):
+            self._begin_request()
+        if self._request is None:
+            return data
+        known = self._request.head
+        data = self._request.feed(data)
+        if known is None and self._request.head is not None:
+            self._decide(self._request.head)
+        if self._swallowing:
+            data = b""
+            if self._request.over:
+                self._request, self._swallowing, self._between = None, False, True
+        return data
 
-    def _timed(self, pieces: Sequence[Piece], now_ns: int) -> list[Parcel]:
-        """Pieces with the moments at which they are written, each pausing after the one before it, of whatever read.
+    def _begin_request(self) -> None:
+        self._asked = True
+        self._between = self._swallowing = False
+        self._answer_bytes = 0
+        self._first = self._tail = b""
+        self._answer = None
+        self._request = RequestReader() if self._owner.of_content else None
+        for stage in self.down.stages:
+            if isinstance(stage, Answered):  # of the answer before, which the client takes for over
+                stage.hurry(self._loop.now_ns)
+        if self.down.stages:
+            self.down.pump()
 
-        No pause outlasts the faults of answers.
-        """
-        if all(_of_network(force) for force in self._forces):
-            return [Parcel(now_ns, data, close) for _, data, close in pieces]
-        due_ns = max(now_ns, self._answered_ns)
-        out: list[Parcel] = []
-        for wait_s, data, close in pieces:
-            due_ns += round(wait_s * NS)
-            out.append(Parcel(due_ns, data, close))
-        self._answered_ns = due_ns
-        return out
+    def _decide(self, head: bytes) -> None:
+        """What the faults make of this request and its answer."""
+        assert self._request is not None
+        chosen, answered = self._owner.decide(head)
+        for stage in chosen:
+            self.down.add(stage)
+        if answered:
+            self._swallowing = True
+            self.down.pump()
+            if self._request.endless:
+                self.down.carry(b"", SHUT)
+        elif chosen:
+            self._answer = AnswerReader(bare=head.startswith(b"HEAD "))
 
-    def _cut(self, out: list[Parcel], cut: Force) -> list[Parcel]:
-        """The parcels up to where the connection breaks, if that is here."""
-        left = int(cut.order.params["after"]) - self._passed
-        kept: list[Parcel] = []
-        for parcel in out:
-            self._passed += len(parcel.data)
-            if len(parcel.data) > left:
-                close = "rst" if cut.order.kind == "network.reset" else "fin"
-                return [*kept, Parcel(parcel.due_ns, parcel.data[: max(left, 0)], close)]
-            left -= len(parcel.data)
-            kept.append(parcel)
-        return kept
+    def source_ended(self, lane: Lane) -> bytes:
+        if self._deaf:
+            self.close()
+        if lane is self.up and self._request is not None and not self._swallowing:
+            return self._request.end()
+        return b""
 
-    def _strike(self) -> None:
-        """The connection breaks while an answer is awaited, if it still is."""
-        if self.closed or not self._awaits:
-            return
-        force = self._mine(*_CUTS, _SILENT)
-        if force is None or force.order.params.get("after", 0):
-            return
-        self._awaits = False
-        self._meet(force)
-        if force.order.kind == _SILENT:
-            self.silent = True
-            self._close(self)
-            self.target.close(reset=True)
-            return
-        self.end("rst" if force.order.kind == "network.reset" else "fin")
+    def written(self, lane: Lane) -> None:
+        if lane is self.up:
+            self.asked_ns = self._loop.now_ns
+            if self.down.stages:
+                for stage in self.down.stages:
+                    stage.asked(self.asked_ns)
+                self.down.pump()
 
-    # -- what goes
+    @property
+    def open_bytes(self) -> int | None:
+        """How much has come of the answer that is under way; None where no answer is due."""
+        if not self._asked or self._swallowing:
+            return None
+        return None if self._answer_bytes and self._answer_is_over() else self._answer_bytes
 
-    def flush(self) -> None:
-        """Write what is due, ask to be called when more is; close what is over. Raises OSError."""
-        now_ns = time.monotonic_ns()
-        for way in (self.up, self.down):
-            if way is self.up and self.connecting:
-                continue
-            next_ns = way.flush(now_ns)
-            if next_ns is not None:
-                self._at(next_ns, self, self.flush)
-        cut = self.down.over
-        if cut == "rst" or (cut and self._mine("network.close") is not None):
-            self.end(cut)
-        elif self.up.over == "fin" and self.down.over == "fin":
-            self.end("fin")
+    def _answer_is_over(self) -> bool:
+        heads, _ = HeadReader().feed(self._first)
+        if not heads or heads[-1].interim:
+            return False
+        head = heads[-1]
+        match head.framing:
+            case Framing.LENGTH:
+                before = sum(len(one.raw) for one in heads)
+                return head.length is None or self._answer_bytes >= before + head.length
+            case Framing.CHUNKED:
+                return self._tail == _LAST_CHUNK
+            case Framing.NONE:
+                return True
+            case Framing.CLOSE:
+                return False
+
+    # ---- endings
+
+    def finish(self, lane: Lane, close: str) -> None:
+        match close:
+            case stages.FIN if lane is self.down and self._target_failed:
+                self.abort()
+            case stages.FIN:
+                self._pass_on_fin(lane)
+            case stages.SHUT:
+                self._shut()
+            case stages.GONE:
+                self._lose_target()
+            case _:
+                self.abort()
+
+    def _pass_on_fin(self, lane: Lane) -> None:
+        assert self._target is not None
+        (self._client if lane is self.down else self._target).end_writing()
+        lane.dead = True
+        other = self.up if lane is self.down else self.down
+        if other.ended and other.dead:
+            self.close()
+
+    def sink_failed(self, lane: Lane) -> None:
+        """A client that is gone is gone for the target too; a target that is gone may have said something before."""
+        if lane is self.down:
+            self.abort()
         else:
-            for way in (self.up, self.down):
-                if way.over == "fin":
-                    way.sink.shut()
+            self._target_failed = True
 
-    def broken(self, by_target: bool) -> None:
-        """One side is gone, by RST: the other one is to feel the same once what came before is written."""
-        if by_target and not self.down.empty and not self.closed:
-            self.down.put((Parcel(time.monotonic_ns(), b"", "rst"),))
-            self.flush()
-        else:
-            self.end("rst")
+    def _shut(self) -> None:
+        """Close both sides in order, as a fault: the target at once, the client with time to close its own."""
+        assert self._target is not None
+        self._target.close()
+        self._deafen()
+        self._client.end_writing()
+        self._alarm = self._loop.at(self._loop.now_ns + _FAREWELL_NS, self.close)
 
-    def end(self, how: str) -> None:
-        """Close both sides; the target meets a client that has gone."""
-        if self.closed:
+    def _lose_target(self) -> None:
+        """Reset the target's side; the client hears nothing more, and what it says goes nowhere."""
+        assert self._target is not None
+        self.gone = True
+        self._target.close(reset=True)
+        self._deafen()
+
+    def _deafen(self) -> None:
+        self._deaf = True
+        self.up.give_up()
+        self.down.give_up()
+        self.down.ended = True
+        if not self.up.ended:
+            self._client.read_on(True)
+
+    def abort(self) -> None:
+        """RST to both sides."""
+        self.close(reset=True)
+
+    def close(self, reset: bool = False) -> None:
+        """Close both sides at once."""
+        if self._client.closed:
             return
-        self.closed = True
-        self._close(self)
-        self.target.close(reset=how == "rst")
-        self.client.close(reset=how == "rst")
-
-
-def _of_network(force: Force) -> bool:
-    return force.order.kind.startswith("network.")
+        self._client.close(reset)
+        if self._target is not None:
+            self._target.close(reset)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self.open:
+            self.up.give_up()
+            self.down.give_up()
+        self._owner.closed(self)
