@@ -431,7 +431,7 @@ async def test_requests_are_answered_in_the_targets_place_and_the_connection_is_
 
 async def test_a_stream_is_changed_and_the_next_one_on_its_connection_is_not(tmp_path: Path) -> None:
     async with behind(fine, tmp_path) as (server, proxy):
-        await hold(proxy, order("stream.duplicate", hits=1, at=1))
+        await hold(proxy, order("stream.duplicate", hits=1, event=1))
         seen = await ask(proxy.base_url, proxy.road, requests(2, gap_s=0.5))
         assert [one.answer for one in seen] == ["AAB", "AB"]
         assert server.connections == 1

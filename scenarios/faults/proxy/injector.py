@@ -105,6 +105,10 @@ class ProxyInjector:
                 while isinstance(await news.get(), InForce):
                     pass
 
+    async def died(self) -> str:
+        """Return, saying how, when the proxy's process has ended by itself."""
+        return await self._process.ended()
+
     async def close(self) -> None:
         """End the proxy, and with it every fault; connections through it break."""
         self._closed = True

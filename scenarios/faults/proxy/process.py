@@ -87,6 +87,10 @@ class ProxyProcess:
             raise TargetError(ready.problem)
         return ready
 
+    async def ended(self) -> str:
+        """Return, saying how, once it has ended."""
+        return f"its process ended with {await self._process.wait()}; {self.last_words}"
+
     def send(self, message: ToProxy) -> None:
         if self._writer is not None and not self._dead:
             self._writer.write(line(message))
