@@ -26,6 +26,7 @@ def order(kind: str, number: int = 1, for_s: float = 60.0, **own: Any) -> Order:
     """A fault with its defaults; what is no field of an Order is one of its parameters."""
     fields = {name: own.pop(name) for name in ("share", "hits", "seed") if name in own}
     params: dict[str, float | str] = {param.name: param.default for param in KINDS[kind].params}
+    assert own.keys() <= params.keys()
     return Order(number=number, kind=kind, for_s=for_s, params=params | own, **fields)
 
 

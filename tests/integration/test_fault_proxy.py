@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -61,11 +63,43 @@ def halting(begun: asyncio.Event, go_on: asyncio.Event) -> Script:
 async def halfway(
     proxy: ProxyInjector, begun: asyncio.Event, timeout_s: float = 20.0
 ) -> asyncio.Task[list[Observation]]:
-    """A request whose answer has begun."""
+    """A request that the target has begun to answer."""
     asking = asyncio.create_task(ask(proxy.base_url, proxy.road, requests(timeout_s=timeout_s)))
     await asyncio.wait_for(begun.wait(), 20)
-    await asyncio.sleep(0.05)  # the first half is with the client: only the fault may keep the rest
     return asking
+
+
+class Bare:
+    """A client that knows which bytes have come: requests on one connection, one after the other."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def ask(self) -> None:
+        self._writer.write(b"POST /v1/completions HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+        await self._writer.drain()
+
+    async def hear(self, said: bytes) -> None:
+        assert await asyncio.wait_for(self._reader.readexactly(len(said)), 20) == said
+
+    async def hear_all(self) -> bytes:
+        return await asyncio.wait_for(self._reader.read(), 20)
+
+
+@asynccontextmanager
+async def bare(proxy: ProxyInjector) -> AsyncIterator[Bare]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(proxy))
+    try:
+        yield Bare(reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def port_of(proxy: ProxyInjector) -> int:
+    return int(proxy.base_url.rpartition(":")[2])
 
 
 # ---- without a fault
@@ -156,10 +190,6 @@ async def test_half_a_close_is_passed_on_as_half_a_close(tmp_path: Path) -> None
         writer.close()
 
 
-def port_of(proxy: ProxyInjector) -> int:
-    return int(proxy.base_url.rpartition(":")[2])
-
-
 async def test_a_target_that_is_not_there_refuses_or_resets(tmp_path: Path) -> None:
     async with ScriptedServer(fine) as server:
         url = server.url
@@ -200,13 +230,13 @@ async def test_a_reader_that_stands_still_holds_the_target_back(tmp_path: Path) 
 
 async def test_latency_is_added_to_the_answer_and_taken_off_again(tmp_path: Path) -> None:
     async with behind(fine, tmp_path) as (_, proxy):
-        held = await hold(proxy, order("network.latency", delay=0.3))
+        held = await hold(proxy, order("network.latency", delay=1.0))
         seen = await ask(proxy.base_url, proxy.road, requests(3))
         assert outcomes(seen) == {Outcome.OK}
-        assert min(took_s(one) for one in seen) >= 0.3
+        assert min(took_s(one) for one in seen) >= 1.0
         await held.stop()
         later = await ask(proxy.base_url, proxy.road, requests(3))
-        assert min(took_s(one) for one in later) < 0.3
+        assert min(took_s(one) for one in later) < 1.0
 
 
 def took_s(one: Observation) -> float:
@@ -243,10 +273,10 @@ async def test_a_slow_start_delays_every_answers_first_byte_also_on_a_kept_conne
 
 async def test_a_new_connection_is_slow_and_then_it_is_not(tmp_path: Path) -> None:
     async with behind(fine, tmp_path) as (server, proxy):
-        held = await hold(proxy, order("network.slow_connect", delay=0.5))
-        first, second = await ask(proxy.base_url, proxy.road, requests(2, gap_s=2.0))
+        held = await hold(proxy, order("network.slow_connect", delay=1.0))
+        first, second = await ask(proxy.base_url, proxy.road, requests(2, gap_s=3.0))
         assert (first.outcome, second.outcome) == (Outcome.OK, Outcome.OK)
-        assert took_s(first) >= 0.5 > took_s(second)
+        assert took_s(first) >= 1.0 > took_s(second)
         assert server.connections == 1
         held.task.cancel()
 
@@ -310,24 +340,23 @@ async def test_a_reset_in_prefill_strikes_connections_that_wait_already(tmp_path
 
 
 async def test_an_idle_connection_is_no_answer_that_could_be_reset(tmp_path: Path) -> None:
-    async with behind(fine, tmp_path) as (server, proxy):
-        asking = asyncio.create_task(ask(proxy.base_url, proxy.road, requests(2, gap_s=1.5)))
-        await asyncio.wait_for(server.heard(1), 20)
-        await asyncio.sleep(0.3)  # the answer is over, the connection is kept
-        held = await hold(proxy, order("network.reset", for_s=0.3))
-        assert (await held.ended()).facts["connections"] == 0.0
-        assert outcomes(await asking) == {Outcome.OK}
-        assert server.connections == 1
+    sound = stream(event("A"), event("B"))
+    async with behind(fine, tmp_path) as (_, proxy), bare(proxy) as client:
+        for _turn in range(2):
+            await client.ask()
+            await client.hear(sound)
+            held = await hold(proxy, order("network.reset", for_s=0.2))
+            assert (await held.ended()).facts["connections"] == 0.0
 
 
 async def test_a_reset_in_mid_stream_takes_the_answers_that_are_under_way(tmp_path: Path) -> None:
-    begun = asyncio.Event()
-    async with behind(halting(begun, asyncio.Event()), tmp_path) as (_, proxy):
-        asking = await halfway(proxy, begun)
-        await hold(proxy, order("network.reset", after=50))
-        (seen,) = await asking
-    assert seen.outcome is Outcome.RESET
-    assert seen.first_ns is not None
+    async with behind(halting(asyncio.Event(), asyncio.Event()), tmp_path) as (_, proxy), bare(proxy) as client:
+        await client.ask()
+        await client.hear(STREAM_HEAD + chunk(event("A")))
+        held = await hold(proxy, order("network.reset", after=50, hits=1))
+        with pytest.raises(ConnectionResetError):
+            await client.hear_all()
+        assert (await held.ended()).why == "so many were hit"
 
 
 async def test_a_closed_answer_is_truncated_after_just_so_many_bytes(tmp_path: Path) -> None:
@@ -421,7 +450,7 @@ async def test_a_fault_takes_its_share_of_the_connections_and_the_same_ones_for_
 async def test_requests_are_answered_in_the_targets_place_and_the_connection_is_kept(tmp_path: Path) -> None:
     async with behind(fine, tmp_path) as (server, proxy):
         held = await hold(proxy, order("http.too_many", hits=2))
-        seen = await ask(proxy.base_url, proxy.road, requests(4, gap_s=0.3))
+        seen = await ask(proxy.base_url, proxy.road, requests(4, gap_s=0.5))
         assert [one.outcome for one in seen] == [Outcome.SHED, Outcome.SHED, Outcome.OK, Outcome.OK]
         assert len(server.turns) == 2
         assert server.connections == 1

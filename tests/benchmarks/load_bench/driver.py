@@ -62,12 +62,16 @@ async def drive(
     server: Server,
     connections: int = 4096,
     meanwhile: Callable[[int], Coroutine[Any, Any, None]] | None = None,
+    worker_core: int | None = None,
 ) -> Driven:
-    """Run the plan with one worker, and `meanwhile(t0_ns)` beside it. Raises AssertionError where a request failed."""
+    """Run the plan with one worker, and `meanwhile(t0_ns)` beside it. Raises AssertionError where a request failed.
+
+    worker_core: the generator's own, where none is given.
+    """
     pool = LoadPool(plan, server.url, workers=1, connections=connections)
     await pool.prepare()
     try:
-        os.sched_setaffinity(pool.pids[0], {cores()[1]})
+        os.sched_setaffinity(pool.pids[0], {cores()[1] if worker_core is None else worker_core})
         os.sched_setaffinity(0, {cores()[0]})  # the runner shares the server's core, not the worker's
         server_before_s = server.cpu_s()
         t0_ns = time.monotonic_ns() + _LEAD_NS
