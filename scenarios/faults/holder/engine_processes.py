@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterable
+from itertools import count, islice
 from types import MappingProxyType
 
 from scenarios.faults.holder.hold import Hold
@@ -75,7 +76,7 @@ def _files(hold: Hold) -> None:
     for process in processes:
         try:
             soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
-            most = lowest_limit(_open_descriptors(process), round(hold.number("spare")))
+            most = limit_of(_open_descriptors(process), round(hold.number("spare")))
             hold.to_undo(limit(process, resource.RLIMIT_NOFILE, soft, hard))
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, hard))
         except (ProcessLookupError, FileNotFoundError):
@@ -88,14 +89,14 @@ def _files(hold: Hold) -> None:
     hold.wait()
 
 
-def lowest_limit(used: Iterable[int], spare: int) -> int:
-    """The number below which descriptors must stay so that exactly `spare` more can be opened."""
+def limit_of(used: Iterable[int], spare: int) -> int:
+    """The number below which descriptors must stay so that exactly `spare` more can be opened.
+
+    It is the highest there is, so that what is closed meanwhile can be used again.
+    """
     taken = set(used)
-    number = free = 0
-    while free < spare:
-        free += number not in taken
-        number += 1
-    return number
+    free = (number for number in count() if number not in taken)
+    return next(islice(free, spare, None))
 
 
 def _open_descriptors(process: Process) -> list[int]:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,6 +38,7 @@ from scenarios.faults.injector import Ended, FaultRefused, Order
 _ROOT = str(Path(__file__).resolve().parents[3])  # where the packages lie, installed or not
 _UP_TIMEOUT_S = 20.0
 _GONE_TIMEOUT_S = ENDING_S + 2.0
+_EXIT_TIMEOUT_S = 2.0
 _PIDS_S = 0.1
 _READ_BYTES = 65_536
 _GONE = "the process that holds faults was killed"
@@ -158,10 +160,12 @@ class HolderInjector:
             await _whatever_comes(held.ended, _GONE_TIMEOUT_S)
         self._writer.close()
         os.close(self._lifeline)
+        ending = asyncio.create_task(self._process.wait())
         await _whatever_comes(self._gone, _GONE_TIMEOUT_S)
-        with contextlib.suppress(ProcessLookupError):
+        await _whatever_comes(ending, _EXIT_TIMEOUT_S)
+        if not ending.done():
             self._process.kill()
-        await self._process.wait()
+            await ending
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -218,7 +222,7 @@ class HolderInjector:
                 self._say(Pids(now))
 
 
-async def _whatever_comes(future: asyncio.Future[Ended] | asyncio.Future[None], within_s: float) -> None:
+async def _whatever_comes(future: asyncio.Future[Any], within_s: float) -> None:
     """Wait until it is done, also where the waiting task is cancelled meanwhile: undoing is not to be cut short."""
     loop = asyncio.get_running_loop()
     by_s = loop.time() + within_s
