@@ -13,14 +13,14 @@ SERVER = Path(__file__).with_name("server.py")
 _TEXT = """\
 name = "planted"
 about = "A chaos search against a server with one bug or none"
-timeout = "2s"
+timeout = "1500ms"
 [workload]
 profile = "dataset"
 file = "questions.jsonl"
 [chaos]
 budget = "{budget_s:g}s"
 most_requests = 12
-settle = "1500ms"
+settle = "1s"
 [[gates]]
 metric = "error_rate"
 max = 0
