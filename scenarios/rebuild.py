@@ -92,9 +92,10 @@ def rebuild(reader: JournalReader) -> ResultDocument:
         verdict, why = conclude(gates, interrupted, ruled_out(events))
     else:  # its gates were asked about each try
         record = _chaos(reader)
-        summary = msgspec.structs.replace(summary, chaos=(found := chaos_of(record)))
+        found = chaos_of(record)
+        summary = msgspec.structs.replace(summary, chaos=found, faults=(), recovery=())  # each try had its own
         gates = gates_of_search(found, record.gates, error.spoils_all())
-        verdict, why = conclude_search(found, gates, interrupted)
+        verdict, why = conclude_search(found, gates, interrupted or record.cut_short)
     not_measured = summary.not_measured | _not_whole(columns, reader.answers())
     summary = msgspec.structs.replace(summary, not_measured=not_measured)
     return ResultDocument(verdict=verdict, why=why, run=run, summary=summary, gates=gates)

@@ -67,7 +67,7 @@ def conclude_search(found: ChaosResult, gates: Sequence[GateResult], interrupted
         return Verdict.GO, f"No scenario that fails was found in {tries(found.explored)} ({covered(found)})."
     if gates[0].verdict is GateVerdict.INVALID:
         return Verdict.INVALID, f"The search cannot be judged: {gates[0].reason}."
-    return Verdict.INCONCLUSIVE, f"The search was interrupted; none was found in {tries(found.explored)}."
+    return Verdict.INCONCLUSIVE, f"The search was cut short; none was found in {tries(found.explored)}."
 
 
 def covered(found: ChaosResult) -> str:

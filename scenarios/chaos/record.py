@@ -38,5 +38,6 @@ class ChaosRecord(msgspec.Struct, frozen=True, kw_only=True):
     minimal: MinimalFailure | None = None
     gates: tuple[GateResult, ...] = ()
     ended: str = ""
+    cut_short: bool = False  # something else than its budget ended it
     warnings: tuple[str, ...] = ()
     spent_s: float = 0.0

@@ -88,8 +88,9 @@ class Hunt:
             why = "a scenario that fails was found"
         elif self._attempts.over:
             why = "it was stopped" if self._trial.ending.over else "the fault proxy was gone"
-        self._record = msgspec.structs.replace(self._record, ended=why or "its time was used up")
-        self._trial.record.emit("chaos.end", self._record.ended)
+        ended, cut_short = why or "its time was used up", self._attempts.over
+        self._record = msgspec.structs.replace(self._record, ended=ended, cut_short=cut_short)
+        self._trial.record.emit("chaos.end", ended)
 
     def keep(self) -> None:
         """Journal the search as it stands."""

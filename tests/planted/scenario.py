@@ -13,14 +13,14 @@ SERVER = Path(__file__).with_name("server.py")
 _TEXT = """\
 name = "planted"
 about = "A chaos search against a server with one bug or none"
-timeout = "3s"
+timeout = "1500ms"
 [workload]
 profile = "dataset"
 file = "questions.jsonl"
 [chaos]
 budget = "{budget_s:g}s"
 most_requests = 12
-settle = "2s"
+settle = "1s"
 [[gates]]
 metric = "error_rate"
 max = 0
