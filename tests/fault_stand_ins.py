@@ -22,6 +22,8 @@ class StandIn:
         self.orders: list[Order] = []
         self.log: list[str] = []
         self.begun = asyncio.Event()
+        self.deaf = False  # to being told to end
+        self._ends: dict[int, asyncio.Event] = {}
         self._refuses = dict(refuses or {})
         self._death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -35,14 +37,22 @@ class StandIn:
         on()
         self.log.append(f"begin {order.number}")
         self.begun.set()
+        self._ends[order.number] = asyncio.Event()
+        end, death = asyncio.create_task(self._ends[order.number].wait()), asyncio.create_task(self.died())
         try:
-            async with asyncio.timeout(order.for_s):
-                how = await self.died()
-        except TimeoutError:
-            return Ended(number=order.number, why="its time was over", facts={"hit": 3.0})
+            await asyncio.wait((end, death), timeout=order.for_s, return_when=asyncio.FIRST_COMPLETED)
+            if death.done():
+                raise HarnessError(death.result())
+            why = "it was ended" if end.done() else "its time was over"
+            return Ended(number=order.number, why=why, facts={"hit": 3.0})
         finally:
+            end.cancel()
+            death.cancel()
             self.log.append(f"undo {order.number}")
-        raise HarnessError(how)
+
+    def end(self, number: int) -> None:
+        if not self.deaf:
+            self._ends[number].set()
 
     async def died(self) -> str:
         return await asyncio.shield(self._death)

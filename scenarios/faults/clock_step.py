@@ -12,16 +12,34 @@ from scenarios.wall_clock import WALL_CLOCK
 class ClockStepInjector:
     """An Injector of this one kind."""
 
+    def __init__(self) -> None:
+        self._ends: dict[int, asyncio.Event] = {}
+
     async def hold(self, order: Order, on: Callable[[], None]) -> Ended:
         """See Injector.hold."""
-        step_s = float(order.params["step"])
+        step_s, why = float(order.params["step"]), "it was ended"
+        end = self._ends[order.number] = asyncio.Event()
         WALL_CLOCK.step(step_s)
         try:
             on()
-            await asyncio.sleep(order.for_s or float("inf"))
+            async with asyncio.timeout(order.for_s or None):
+                await end.wait()
+        except TimeoutError:
+            why = "its time was over"
         finally:
             WALL_CLOCK.step(-step_s)
-        return Ended(number=order.number, why="its time was over", facts={"step_s": step_s})
+            del self._ends[order.number]
+        return Ended(number=order.number, why=why, facts={"step_s": step_s})
+
+    def end(self, number: int) -> None:
+        """See Injector.end."""
+        if number in self._ends:
+            self._ends[number].set()
+
+    async def died(self) -> str:
+        """Never: it is no process."""
+        await asyncio.Future()
+        return ""
 
     async def died(self) -> str:
         """Never: it ends with the runner."""

@@ -50,6 +50,9 @@ class Injector(Protocol):
         Cancelled, it undoes the fault before it lets go. Raises FaultRefused before `on` was called.
         """
 
+    def end(self, number: int) -> None:
+        """Have the fault of that number, which is in force, undone now: its `hold` returns as at any other end."""
+
     async def died(self) -> str:
         """Returns, with how, when it has ended unasked."""
 

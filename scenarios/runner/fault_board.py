@@ -24,6 +24,7 @@ from scenarios.tick import ActiveFault, Event, FaultMark, Tick
 RECOVERY_LIMIT_S = 60.0  # so long the board waits for a target that is ours to serve again after it was struck
 
 _RUN_OVER = "the run was over"
+_ENDING_S = 10.0  # so long whoever holds a fault has to undo it
 
 
 class Subject(Protocol):
@@ -60,6 +61,7 @@ class _Held:
     task: asyncio.Task[None]
     watch: Watch | None
     since_s: float | None = None
+    by: Injector | None = None  # who holds it; None before and afterwards
     why: str = ""
 
     @property
@@ -139,7 +141,7 @@ class FaultBoard:
                     await self._follow(self._nursery, planned)
                     await asyncio.Future()
                 finally:
-                    self._nursery = None
+                    await self.finish(_RUN_OVER)
         finally:
             self._nursery = None
 
@@ -167,16 +169,25 @@ class FaultBoard:
     async def finish(self, why: str) -> None:
         """End what is on, and begin nothing any more; returns when all is undone."""
         self._nursery = None
-        tasks = [one.task for one in self._held.values()]
         self.end_all(why)
+        tasks = [one.task for one in self._held.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_ENDING_S)
+        for one in self._held.values():  # nobody has answered: whether it is undone is not known
+            one.mark = msgspec.structs.replace(one.mark, undone=False)
+            one.task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
     @staticmethod
     def _end(one: _Held, why: str) -> None:
-        if not one.why:
-            one.why = why
+        if one.why:
+            return
+        one.why = why
+        if one.by is None:
             one.task.cancel()
+        else:
+            one.by.end(one.mark.number)
 
     async def _follow(self, nursery: asyncio.TaskGroup, planned: Sequence[FaultSpec]) -> None:
         """Begin each planned fault when its time comes, in their order."""
@@ -230,15 +241,18 @@ class FaultBoard:
         fault, deaths = held.fault, self._subject.deaths
 
         def begun() -> None:
-            held.since_s = self._now_s()
+            held.since_s, held.by = self._now_s(), injector
             self._emit("fault.start", _said(held.mark.kind, held.mark.words), fault=held.mark)
 
         injector = await self._injector(KINDS[fault.kind].via)
         order = self._rules.order(held.mark.number, fault, place, self._subject.processes())
-        ended = await injector.hold(order, begun)
+        try:
+            ended = await injector.hold(order, begun)
+        finally:
+            held.by = None
         held.mark = msgspec.structs.replace(held.mark, undone=ended.undone, facts=ended.facts)
         recovery_s = await self._recovery_s(held, deaths)
-        self._emit("fault.end", _said(held.mark.kind, ended.why), recovery_s=recovery_s, fault=held.mark)
+        self._emit("fault.end", _said(held.mark.kind, held.why or ended.why), recovery_s=recovery_s, fault=held.mark)
 
     def _over(self, held: _Held, no: str, why: str) -> None:
         """Journal the end of a fault that did not end by itself; `no`: where it had not even begun."""

@@ -71,6 +71,7 @@ class Injectors:
         self.proxy_died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._no_proxy = ""  # why there can be none
         self._holder: Injector | None = None
+        self._runner = ClockStepInjector()
         self._starts = starts
         self._emit = emit
         self._watches: list[asyncio.Task[None]] = []
@@ -101,6 +102,8 @@ class Injectors:
                     self._holder = await self._starts.holder()
                     self._watches.append(asyncio.create_task(self._watch_holder(self._holder)))
                 return self._holder
+        if via is Via.RUNNER:
+            return self._runner
         if self.proxy is None:
             raise FaultRefused(self._no_proxy or NO_PROXY)
         return self.proxy

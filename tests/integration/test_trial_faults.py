@@ -232,7 +232,7 @@ async def test_a_guardian_that_dies_takes_its_faults_along_and_the_next_one_has_
     assert [event.text for event in watch.events if event.kind == "fault.end"] == [
         "host.cpu: killed by signal 9", "host.cpu: its time was over",
     ]  # fmt: skip
-    assert [holder.log[-1] for holder in hands.holders] == ["close", "close"]
+    assert all("close" in holder.log for holder in hands.holders)
 
 
 async def test_a_run_that_goes_on_meets_only_the_faults_that_had_not_come(tmp_path: Path, hands: Hands) -> None:

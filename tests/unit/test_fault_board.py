@@ -179,6 +179,29 @@ async def test_a_finished_board_has_undone_everything_and_begins_nothing() -> No
     await ended(task)
 
 
+async def test_a_fault_that_is_ended_early_says_what_it_did_as_well() -> None:
+    bench = Bench()
+    task = bench.start(SLOW)
+    await bench.until("fault.start")
+    await ended(task)
+    mark = bench.events[-1].fault
+    assert mark is not None
+    assert (mark.undone, mark.facts) == (True, {"hit": 3.0})
+
+
+async def test_a_fault_whose_holder_does_not_answer_is_not_said_to_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fault_board, "_ENDING_S", 0.01)
+    bench = Bench()
+    bench.hands.deaf = True
+    task = bench.start(SLOW)
+    await bench.until("fault.start")
+    await ended(task)
+    assert bench.told == ["fault.start 1", "fault.end 1"]
+    mark = bench.events[-1].fault
+    assert mark is not None
+    assert not mark.undone
+
+
 async def test_a_fault_ends_by_itself_with_what_it_did() -> None:
     bench = Bench()
     task = bench.start(BRIEF)

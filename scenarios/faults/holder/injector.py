@@ -148,6 +148,10 @@ class HolderInjector:
             for future in (held.begun, held.ended):
                 future.cancel()
 
+    def end(self, number: int) -> None:
+        """See Injector.end."""
+        self._say(End(number))
+
     async def died(self) -> str:
         """Returns, with how, when the guardian has ended unasked; faults that were in force are undone by then."""
         await asyncio.shield(self._gone)

@@ -97,6 +97,10 @@ class ProxyInjector:
                 await self._undo(order.number, news)
             self._process.forget(order.number)
 
+    def end(self, number: int) -> None:
+        """See Injector.end."""
+        self._process.send(Stop(number))
+
     async def _undo(self, number: int, news: News) -> None:
         """Have it ended now, and wait until it is."""
         self._process.send(Stop(number))
