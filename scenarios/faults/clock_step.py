@@ -37,11 +37,6 @@ class ClockStepInjector:
             self._ends[number].set()
 
     async def died(self) -> str:
-        """Never: it is no process."""
-        await asyncio.Future()
-        return ""
-
-    async def died(self) -> str:
         """Never: it ends with the runner."""
         await asyncio.Event().wait()
         return ""
