@@ -1,6 +1,6 @@
 """A server that a run can start: python launchable.py PORT [SECONDS [CHILD]]: it answers /v1/models after that long.
 
-With CHILD it starts another process of a group of its own, as servers do for their workers, and says its id on stderr.
+With CHILD it starts another process of a group of its own, as servers do for their workers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    sys.stdout.write("it is loading\n")
+    sys.stdout.flush()
     if len(sys.argv) > 3:
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     time.sleep(float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

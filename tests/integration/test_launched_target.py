@@ -25,6 +25,7 @@ from scenarios.runner.options import RunOptions
 from scenarios.runner.target import LaunchedTarget
 from scenarios.runner.target.given import GivenProcess
 from scenarios.scenario_file import find_scenario
+from tests.planted.scenario import launch, write_scenario
 
 SERVER = shlex.join([sys.executable, str(Path(__file__).with_name("launchable.py"))])
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -184,3 +185,52 @@ def test_a_file_is_read_anew_when_the_process_that_it_named_is_gone(tmp_path: Pa
     with victim(port) as second:
         file.write_text(f"{second.pid}\n")
         assert given.processes() == {"server": second.pid}
+
+
+SCENARIO = """\
+name = "killed"
+about = "A server of one's own, killed under load"
+timeout = "5s"
+[workload]
+profile = "dataset"
+file = "questions.jsonl"
+[arrivals]
+kind = "constant"
+rate = 4.0
+duration = "6s"
+[[faults]]
+kind = "engine.kill"
+at = "2s"
+[[faults]]
+kind = "engine.model_missing"
+at = "3s"
+for = "1s"
+[[gates]]
+metric = "engine.restarts"
+min = 1
+"""
+
+
+def test_a_run_against_a_server_of_one_s_own_kills_it_and_goes_on(tmp_path: Path) -> None:
+    write_scenario(tmp_path, 1.0)  # for its questions
+    (tmp_path / "killed.toml").write_text(SCENARIO)
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "console", "run", str(tmp_path / "killed.toml"), "--json", "--plain"),
+            *("--launch", launch("none", tmp_path), "--runs-dir", str(tmp_path / "runs"), "--preflight", "500ms"),
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        timeout=150,
+        check=False,
+    )
+    assert ran.returncode in (0, 4), ran.stderr  # a busy machine makes it INVALID
+    document = json.loads(ran.stdout)
+    faults = {one["kind"]: one for one in document["summary"]["faults"]}
+    assert faults["engine.kill"]["undone"]
+    assert faults["engine.kill"]["outcome"] != "skipped"
+    assert "embedded engine" in json.dumps(faults["engine.model_missing"])
+    assert document["run"]["environment"]["launched"] is True
+    assert sum(document["summary"]["outcomes"].values()) == document["summary"]["planned"]
+    assert "recovered" in ran.stderr
