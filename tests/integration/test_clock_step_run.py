@@ -20,9 +20,9 @@ async def test_a_jump_of_the_wall_clock_is_told_and_changes_no_number(tmp_path: 
     stepped = asyncio.Event()
     async with ScriptedServer(fine) as server:
         running = asyncio.create_task(watch.run(options(server.url, tmp_path)))
-        while not any(tick.done > 5 for tick in watch.ticks):
+        while not running.done() and not any(tick.done > 5 for tick in watch.ticks):
             watch.shown.clear()
-            await watch.shown.wait()
+            await asyncio.wait((running, asyncio.ensure_future(watch.shown.wait())), return_when="FIRST_COMPLETED")
         await ClockStepInjector().hold(order_of("host.clock_step", for_s=0.6, step=-3600.0), stepped.set)
         document = await running
     assert stepped.is_set()
