@@ -23,5 +23,10 @@ class ClockStepInjector:
             WALL_CLOCK.step(-step_s)
         return Ended(number=order.number, why="its time was over", facts={"step_s": step_s})
 
+    async def died(self) -> str:
+        """Never: it ends with the runner."""
+        await asyncio.Event().wait()
+        return ""
+
     async def close(self) -> None:
         """Nothing is in force but while it is held."""

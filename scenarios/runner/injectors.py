@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scenarios.address import Road
+from scenarios.faults.clock_step import ClockStepInjector
 from scenarios.faults.holder import HolderInjector, Subject
 from scenarios.faults.injector import FaultRefused, Injector
 from scenarios.faults.kinds import Via
@@ -92,6 +93,8 @@ class Injectors:
 
     async def of(self, via: Via) -> Injector:
         """Who brings about a fault of that sort. Raises FaultRefused, HarnessError."""
+        if via is Via.RUNNER:
+            return ClockStepInjector()
         if via is Via.HOLDER:
             async with self._one_at_a_time:
                 if self._holder is None:
