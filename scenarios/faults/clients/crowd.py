@@ -103,21 +103,21 @@ async def _run(hold: Hold, shared_by: Callable[[], Crowd], clients: list[Client]
     hold.begun()
     if hold.left_s < float("inf"):
         loop.call_later(hold.left_s + 0.001, look)
-    work = asyncio.gather(*(_alone(client, shared, number) for number, client in enumerate(clients)))
+    work = [asyncio.create_task(_alone(client, shared, number)) for number, client in enumerate(clients)]
     waiting = asyncio.create_task(over.wait())
+    done = asyncio.gather(*work)  # at the first bug, too
     try:
-        await asyncio.wait((waiting, work), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            work.result()
+        await asyncio.wait((waiting, done), return_when=asyncio.FIRST_COMPLETED)
+        if done.done():
+            done.result()
         if not once:
             await waiting
     finally:
         for descriptor in hold.watched:
             loop.remove_reader(descriptor)
-        waiting.cancel()
-        work.cancel()
-        with suppress(asyncio.CancelledError):
-            await work
+        for task in (waiting, *work):
+            task.cancel()
+        await asyncio.gather(waiting, done, *work, return_exceptions=True)
         hold.facts |= shared.tally.facts()
 
 
