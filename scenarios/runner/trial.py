@@ -257,7 +257,7 @@ class Trial:
         now_s = self.clock.now_s
         scenario = self.options.scenario
         waiting = self.live.planned - self.live.outcomes.total() - self.live.in_flight  # turns of sessions come later
-        if self._phase == "running" and now_s > scenario.arrivals.duration_s and not waiting:
+        if self._phase == "running" and now_s > scenario.length_s and not waiting:
             self._phase = "draining"
         tick = draw_tick(
             now_s,
