@@ -445,3 +445,8 @@ class Scenario:
     matrix: Matrix | None = None
     chaos: Chaos | None = None
     source: str = ""  # the TOML text it was read from, kept in the journal
+
+    @property
+    def length_s(self) -> float:
+        """How long sending is to last: of a chaos search at most, 0.0 where the answers decide it."""
+        return self.arrivals.duration_s if self.chaos is None else self.chaos.budget_s

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from scenarios.chaos.feel import FIRST_S, Feel, Moment
 from scenarios.chaos.gates import settle_s
 from scenarios.chaos.one_try import PLAIN, Try
-from scenarios.definition import Blast, Chaos, Clients, Disconnect, FaultSpec, Retrying, SlowReader
+from scenarios.definition import Blast, Chaos, Clients, Disconnect, FaultSpec, Retrying
 from scenarios.faults.kinds import FaultKind, Param, Unit, Via
 
 CHECKS = 2  # requests that come when the faults are over and the target has had its time to settle
 CHECK_GAP_S = 0.2
 BURST = 4  # requests at once that fill a few places of most servers
 LENGTHS_S = (0.5, 1.0, 2.0)
+MOST_REFUSALS = 2
 HEAVIEST = 8.0  # a kind that tells much is drawn at most so much more often than one that tells nothing
 _NEW_AT_LAST = 300  # draws that were all tried before: there is nothing new
 
@@ -49,9 +51,9 @@ class Pattern(StrEnum):
     TURNS = "turns"  # one when the one before is over
 
 
+# no slow readers: what they do not get in time is their own doing; clients.slow_readers has some beside the others
 _MANNERS = (
     Clients(disconnect=Disconnect(0.5, 1)),
-    Clients(slow_reader=SlowReader(0.5, 200.0)),
     Clients(retry=Retrying(1.0, 3, 0.2)),
 )
 
@@ -69,6 +71,7 @@ class Draws:
         self._blast = blast
         self._feel = feel
         self._known: set[Try] = set()
+        self._refused: Counter[str] = Counter()
         self._alone = self._each_alone()
 
     def next(self) -> Try | None:
@@ -86,9 +89,13 @@ class Draws:
             if fault.kind in self._kinds:
                 self._weights[fault.kind] = min(HEAVIEST, self._weights[fault.kind] * 1.5)
 
-    def forget(self, kind: str) -> None:
-        """Faults of this kind cannot be brought about after all."""
-        self._kinds.pop(kind, None)
+    def refuse(self, kind: str) -> bool:
+        """A fault of this kind could not be brought about; once more than that, and there are no others. Whether so."""
+        self._refused[kind] += 1
+        given_up = self._refused[kind] >= MOST_REFUSALS
+        if given_up:
+            self._kinds.pop(kind, None)
+        return given_up
 
     def _each_alone(self) -> Iterator[Try]:
         if not self._most_faults:

@@ -118,8 +118,8 @@ class Hunt:
         """One try; what fails surely, where it does."""
         found = await self._try(one, Purpose.EXPLORE)
         for kind, reason in found.refused:
-            draws.forget(kind)
-            self._warn(f"{kind} was not tried: {reason}")
+            if draws.refuse(kind):
+                self._warn(f"{kind} was given up: {reason.removeprefix(f'{kind}: ')}")
         if found.worse:
             draws.learn(one)
         return await self._surely(found) if found.failed else None

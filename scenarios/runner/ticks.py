@@ -38,7 +38,7 @@ def draw_tick(
     return Tick(
         t_s=t_s,
         state=phase,
-        duration_s=scenario.arrivals.duration_s,
+        duration_s=scenario.length_s,
         planned=live.planned,
         due=live.due(t_s),
         sent=live.sent,

@@ -14,7 +14,7 @@ from engine.supervisor import EngineEvent
 from scenarios.definition import FaultSpec, Scenario
 from scenarios.drift import DriftMonitor
 from scenarios.errors import JournalError, StoppedEarly
-from scenarios.faults.kinds import KINDS
+from scenarios.faults.kinds import KINDS, Via
 from scenarios.faults.possible import Setting
 from scenarios.gates import EarlyEnd
 from scenarios.journal import JournalWriter
@@ -187,9 +187,11 @@ class Trial:
         options = self.options
         self._early = early
         intake = Intake(self.journal, self.live, self.drift, request, self.record.emit, early)
-        await self.injectors.ready({KINDS[fault.kind].via for fault in faults}, options.inject)
+        vias = {KINDS[fault.kind].via for fault in faults}
+        await self.injectors.ready(vias, options.inject)
         way: Target | InPath = self.target
-        if self.injectors.proxy is not None:
+        # a plan goes by the same road whatever was sent before it: what a search finds is replayed alone
+        if self.injectors.proxy is not None and (Via.PROXY in vias or options.inject):
             way, self.instrument.proxy_died = self.injectors.proxy, self.injectors.proxy_died
         pool = LoadPool(leg.plan, way.base_url, api_keys(options), options.workers, road=way.road)
         try:
@@ -257,7 +259,7 @@ class Trial:
         now_s = self.clock.now_s
         scenario = self.options.scenario
         waiting = self.live.planned - self.live.outcomes.total() - self.live.in_flight  # turns of sessions come later
-        if self._phase == "running" and now_s > scenario.arrivals.duration_s and not waiting:
+        if self._phase == "running" and now_s > scenario.length_s and not waiting:
             self._phase = "draining"
         tick = draw_tick(
             now_s,

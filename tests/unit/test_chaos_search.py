@@ -100,6 +100,14 @@ def test_kinds_under_which_the_target_did_worse_are_drawn_more_often() -> None:
     assert often(taught) > 2 * often(draws())
 
 
+def test_a_kind_that_cannot_be_brought_about_is_given_up_the_second_time() -> None:
+    source = draws()
+    assert not source.refuse("stream.stall")
+    assert source.refuse("stream.stall")
+    tries = [one for _ in range(200) if (one := source.next())]
+    assert not any(fault.kind == "stream.stall" for one in tries for fault in one.faults)
+
+
 def test_without_a_kind_only_the_workload_is_varied_until_nothing_is_new() -> None:
     source = Draws(1, (), Chaos(most_requests=3), Blast(), FEEL)
     tries = []
