@@ -41,10 +41,5 @@ class ClockStepInjector:
         await asyncio.Event().wait()
         return ""
 
-    async def died(self) -> str:
-        """Never: it ends with the runner."""
-        await asyncio.Event().wait()
-        return ""
-
     async def close(self) -> None:
         """Nothing is in force but while it is held."""

@@ -94,8 +94,6 @@ class Injectors:
 
     async def of(self, via: Via) -> Injector:
         """Who brings about a fault of that sort. Raises FaultRefused, HarnessError."""
-        if via is Via.RUNNER:
-            return ClockStepInjector()
         if via is Via.HOLDER:
             async with self._one_at_a_time:
                 if self._holder is None:

@@ -100,6 +100,7 @@ def test_the_error_is_read_from_the_facts_of_a_journal_and_missing_ones_count_as
         "send_lag_p99_s": 0.003, "send_lag_max_s": 0.5, "stamp_lag_p99_s": 0.001, "stall_max_s": None,
         "noise_floor_p99_s": 0.0004, "noise_send_p99_s": 0.0005, "steal": 0.01, "sent_late_share": 0.02,
         "stalled_share": 0.04, "asleep_s": 0.0, "worker_deaths": 1,
+        "proxy_deaths": 1,
     }  # fmt: skip
     assert InstrumentError.of(facts, 0.5) == InstrumentError(
         send=((0.01, 0.003), (0.0, 0.5)),
@@ -110,4 +111,5 @@ def test_the_error_is_read_from_the_facts_of_a_journal_and_missing_ones_count_as
         late_share=0.04,
         lost_share=0.5,
         worker_died=True,
+        proxy_died=True,
     )

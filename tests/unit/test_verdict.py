@@ -35,6 +35,13 @@ def test_the_worst_gate_decides(verdicts: list[GateVerdict], interrupted: bool) 
     assert "\n" not in why
 
 
+@pytest.mark.parametrize("verdict", list(GateVerdict))
+def test_a_run_that_was_ruled_out_is_no_go_whatever_its_gates_say(verdict: GateVerdict) -> None:
+    why = "The run was aborted after 3.0 s: error_rate above 0.5, it is 0.7."
+    assert conclude([gate(verdict)], interrupted=True, ruled_out=why) == (Verdict.NO_GO, why)
+    assert conclude([], ruled_out=why) == (Verdict.NO_GO, why)
+
+
 def test_an_interrupted_run_is_never_go() -> None:
     verdict, why = conclude([gate(GateVerdict.PASS)], interrupted=True)
     assert verdict is Verdict.INCONCLUSIVE
