@@ -11,11 +11,13 @@ from types import MappingProxyType
 
 from scenarios.faults.holder.hold import Hold
 from scenarios.faults.holder.parts import ALL, demanded, living, strike
-from scenarios.faults.holder.process import Process
+from scenarios.faults.holder.process import Process, stands
 from scenarios.faults.holder.undos import go_on, limit
 from scenarios.faults.injector import FaultRefused
 
 _LOOK_S = 0.02
+_STANDS_S = 1.0
+"""A process that the kernel holds up is stopped as soon as it is let go: no need to wait for that."""
 
 
 def _kill(hold: Hold) -> None:
@@ -33,6 +35,7 @@ def _stop(hold: Hold) -> None:
     for process in processes:
         hold.to_undo(go_on(process))
     hold.facts["stopped"] = strike(processes, signal.SIGSTOP)
+    hold.wait(_STANDS_S, until=lambda: all(map(stands, processes)), every_s=0.001)
     hold.begun()
     hold.wait()
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _STATE, _BORN = 0, 19  # fields of /proc/PID/stat after the name, from 0
 
@@ -28,6 +29,12 @@ def find(pid: int) -> Process | None:
 def lives(process: Process) -> bool:
     """Whether it still runs."""
     return _born(process.pid) == process.born
+
+
+def stands(process: Process) -> bool:
+    """Whether it is stopped, or gone. A signal to stop is obeyed a moment after it was sent."""
+    found = _look(process.pid)
+    return found is None or found.born != process.born or found.stopped
 
 
 def send(process: Process, number: signal.Signals) -> bool:
@@ -52,23 +59,35 @@ def send(process: Process, number: signal.Signals) -> bool:
     return True
 
 
+class _Look(NamedTuple):
+    born: float
+    stopped: bool
+
+
 def _born(pid: int) -> float | None:
+    found = _look(pid)
+    return None if found is None else found.born
+
+
+def _look(pid: int) -> _Look | None:
     if pid <= 1:  # neither groups nor the system's first process
         return None
     if sys.platform != "linux":
-        return _born_elsewhere(pid)
+        return _look_elsewhere(pid)
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[_STATE] in (b"Z", b"X") else float(fields[_BORN])
+    return None if fields[_STATE] in (b"Z", b"X") else _Look(float(fields[_BORN]), fields[_STATE] in (b"T", b"t"))
 
 
-def _born_elsewhere(pid: int) -> float | None:
+def _look_elsewhere(pid: int) -> _Look | None:
     import psutil  # only where the system itself cannot be asked
 
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+        state = process.status()
+        born = float(process.create_time())
     except psutil.Error:
         return None
+    return None if state == psutil.STATUS_ZOMBIE else _Look(born, state == psutil.STATUS_STOPPED)
