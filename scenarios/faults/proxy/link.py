@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
-from collections.abc import Callable
 from typing import Protocol
 
 from scenarios.faults.proxy import stages
 from scenarios.faults.proxy.answers.message import Framing, HeadReader
 from scenarios.faults.proxy.framing import AnswerReader, RequestReader
 from scenarios.faults.proxy.lane import Lane
-from scenarios.faults.proxy.loop import READ, WRITE, Alarm, Loop
+from scenarios.faults.proxy.loop import WRITE, Alarm, Loop
+from scenarios.faults.proxy.meeting import Meeting
 from scenarios.faults.proxy.side import Side
 from scenarios.faults.proxy.stages import END, SHUT, Answered
 from scenarios.load.target import Target
 
 _FAREWELL_NS = 2_000_000_000  # for the client to close its side of a connection that was closed in order
-_AGAIN_NS = 5_000_000
 _LAST_CHUNK = b"0\r\n\r\n"
 _FIRST_BYTES = 16 << 10  # kept of an answer, to see later where it ends
 
@@ -53,12 +51,10 @@ class Link:
         self.asked_ns = 0  # when the last byte of a request went to the target
         self._loop = loop
         self._owner = owner
-        self._target_of = target
-        self._peers = list(target.peers)
+        self._to = target
         self._client = Side(loop, client, self._client_ready)
-        self._client_tls: ssl.SSLContext | None = None
         self._target: Side | None = None
-        self._step: Callable[[], None] = self._connect  # what an event does until both sides are connected
+        self._meeting: Meeting | None = None
         self._alarm: Alarm | None = None
         self._asked = False  # anything at all
         self._between = True  # answer bytes, or none at all, have come since the last of a request
@@ -73,119 +69,36 @@ class Link:
     def __repr__(self) -> str:
         return f"<Link {self.number} {'closed' if self._client.closed else 'open' if self.open else 'connecting'}>"
 
-    # ---- connecting
+    # ---- beginning
 
     def begin(self, client_tls: ssl.SSLContext | None) -> None:
         """Connect to the target; then speak to the client, by TLS where a context for that is given."""
-        self._client_tls = client_tls
-        self._connect()
+        self._meeting = Meeting(self._loop, self._to, self._client, client_tls, self._open, self.close)
+        self._meeting.begin()
 
-    def _connect(self) -> None:
-        peer = self._peers[0]
-        family = socket.AF_UNIX if isinstance(peer, str) else socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
-        try:
-            new = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            if family != socket.AF_UNIX:
-                new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:  # no descriptor left
-            self.abort()
-            return
-        failed = new.connect_ex(peer)
-        if failed == errno.EAGAIN:  # a Unix socket whose queue is full
-            new.close()
-            self._alarm = self._loop.at(self._loop.now_ns + _AGAIN_NS, self._connect)
-            return
-        self._target = Side(self._loop, new, self._target_ready)
-        if failed and failed != errno.EINPROGRESS:
-            self._next_peer()
-            return
-        self._step = self._connected
-        self._target.wait(WRITE)
-
-    def _connected(self) -> None:
-        assert self._target is not None
-        if self._target.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._next_peer()
-            return
-        if self._target_of.tls is None:
-            self._meet_client()
-            return
-        self._target.secure(self._target_of.tls, self._target_of.address.host)
-        self._step = self._shake_target
-        self._shake_target()
-
-    def _next_peer(self) -> None:
-        assert self._target is not None
-        self._target.close()
-        self._peers.pop(0)
-        if self._peers:
-            self._connect()
-        else:
-            self.abort()
-
-    def _shake_target(self) -> None:
-        assert self._target is not None
-        if self._shaken(self._target):
-            self._meet_client()
-
-    def _meet_client(self) -> None:
-        assert self._target is not None
-        if self._client_tls is None:
-            self._open()
-            return
-        self._target.wait(0)
-        self._client.secure(self._client_tls, None)
-        self._step = self._shake_client
-        self._shake_client()
-
-    def _shake_client(self) -> None:
-        if self._shaken(self._client):
-            self._open()
-
-    def _shaken(self, side: Side) -> bool:
-        """Whether both agree on TLS by now; where they never will, the link is over."""
-        assert side.tls is not None
-        try:
-            side.tls.do_handshake()
-        except ssl.SSLWantReadError:
-            side.wait(READ)
-        except ssl.SSLWantWriteError:
-            side.wait(WRITE)
-        except OSError:  # ssl.SSLError is one; the alert that tells the other side is sent
-            (self.close if side is self._client else self.abort)()
-        else:
-            return True
-        return False
-
-    def _open(self) -> None:
-        assert self._target is not None
+    def _open(self, target: Side) -> None:
         self.open = True
-        self.up = Lane(self._loop, self, self._client, self._target)
-        self.down = Lane(self._loop, self, self._target, self._client)
+        self._target = target
+        target.call = self._target_ready
+        self._client.call = self._client_ready
+        self.up = Lane(self._loop, self, self._client, target)
+        self.down = Lane(self._loop, self, target, self._client)
         self._owner.opened(self)
         if not self._client.closed:
-            self._client.wait(READ)
-            self._target.wait(READ)
-            if self._target.tls is not None:  # the handshake may have read more than its own
-                self._loop.at(self._loop.now_ns, self._target_says)
-            if self._client.tls is not None:
-                self._loop.at(self._loop.now_ns, self._client_says)
+            for side, read in ((self._client, self._client_says), (target, self._target_says)):
+                side.read_on(True)
+                if side.tls is not None:  # the handshake may have read more than its own
+                    self._loop.at(self._loop.now_ns, read)
 
     # ---- carrying
 
     def _client_ready(self, events: int) -> None:
-        if not self.open:
-            self._step()
-            return
         if events & WRITE:
             self.down.writable()
         if events & ~WRITE:
             self._client_says()
 
     def _target_ready(self, events: int) -> None:
-        if not self.open:
-            self._step()
-            return
         if events & WRITE:
             self.up.writable()
         if events & ~WRITE:
@@ -369,6 +282,8 @@ class Link:
         self._client.close(reset)
         if self._target is not None:
             self._target.close(reset)
+        elif self._meeting is not None:
+            self._meeting.give_up()
         if self._alarm is not None:
             self._alarm.cancel()
         if self.open:

@@ -17,11 +17,11 @@ _LINGER_NONE = struct.pack("ii", 1, 0)
 class Side:
     """The client's or the target's socket, plain or TLS. Nothing is waited for until it is asked for."""
 
-    __slots__ = ("_call", "_fd", "_loop", "_mask", "closed", "socket", "tls")
+    __slots__ = ("_fd", "_loop", "_mask", "call", "closed", "socket", "tls")
 
     def __init__(self, loop: Loop, connected: socket.socket, call: Callable[[int], None]) -> None:
         self._loop = loop
-        self._call = call
+        self.call = call  # may be another one whenever nothing is waited for
         self._mask = 0
         self._fd = connected.fileno()
         self.socket = connected
@@ -33,8 +33,10 @@ class Side:
         return bool(self._mask & READ)
 
     def secure(self, context: ssl.SSLContext, host: str | None) -> None:
-        """From now on speak TLS: as a client of `host`, or as a server where that is None."""
-        self.wait(0)
+        """Speak TLS from now on: as a client of `host`, or as a server where that is None.
+
+        Nothing may be waited for meanwhile.
+        """
         self.tls = context.wrap_socket(
             self.socket, server_side=host is None, server_hostname=host, do_handshake_on_connect=False
         )
@@ -50,7 +52,7 @@ class Side:
         elif self._mask:
             self._loop.change(self._fd, mask)
         else:
-            self._loop.watch(self._fd, mask, self._call)
+            self._loop.watch(self._fd, mask, self.call)
         self._mask = mask
 
     def read_on(self, yes: bool) -> None:
