@@ -20,7 +20,6 @@ MAY_ASK = {
     "runner/resume.py": "how long a run was away, which is shown",
     "load/answer.py": "Retry-After with a date, from a server that sends no Date of its own",
     "journal/commands.py": "when a command was given",
-    "faults/proxy/certificates.py": "from when a certificate is good that has expired",
     "runs.py": "the name of a run",
 }
 
