@@ -120,7 +120,9 @@ class FaultForm(ModalScreen[str]):
         rows += [(param.name, _default(param), _about(param)) for param in kind.params]
         await fields.mount_all(
             Horizontal(
-                Label(Content(f"{name:<12}")), Input(value, name=name, compact=True), Label(Content(f" {words}"))
+                Label(Content(f"{name:<12}")),
+                Input(value, name=name, compact=True),
+                Label(Content(words), classes="about"),
             )
             for name, value, words in rows
         )
