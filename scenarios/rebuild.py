@@ -89,7 +89,8 @@ def rebuild(reader: JournalReader) -> ResultDocument:
     summary = summarise_columns(columns, context, measured)
     if scenario.chaos is None:
         gates = judge(scenario.gates, samples)
-        verdict, why = conclude(gates, interrupted, ruled_out(events))
+        spoilt = error.spoils_all()  # then nothing was seen that could rule the run out
+        verdict, why = conclude(gates, interrupted, "" if spoilt else ruled_out(events))
     else:  # its gates were asked about each try
         record = _chaos(reader)
         found = chaos_of(record)
@@ -225,7 +226,7 @@ def events_of_run(events: Sequence[Event]) -> list[Event]:
 def stopped_at(events: Sequence[Event], last: Tick | None) -> float:
     """When the run stopped to send, in its seconds: at the word of operator, gates or a condition that aborts it.
 
-    Else when it was last heard of.
+    Else when it was last heard of: a fault may have begun or ended since the last tick.
     """
     stop_s: float | None = None
     for event in events:
@@ -233,7 +234,10 @@ def stopped_at(events: Sequence[Event], last: Tick | None) -> float:
             stop_s = None
         elif event.kind in ("operator.stop", GATES_DECIDED, ABORT) and stop_s is None:
             stop_s = event.t_s
-    return stop_s if stop_s is not None else (0.0 if last is None else last.t_s)
+    if stop_s is not None:
+        return stop_s
+    heard = [event.t_s for event in events] + ([] if last is None else [last.t_s])
+    return max(heard, default=0.0) if last is not None else 0.0
 
 
 def worst_of(before: Facts, now: Facts) -> Facts:

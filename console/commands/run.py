@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,10 +131,16 @@ async def _until_done(trial: Trial, progress: Progress) -> ResultDocument:
 
 
 def _kept(journal: Path, how: str) -> Exit:
-    if journal.exists():
-        run_id = journal.parent.name
-        more = f"`seatrial show {run_id}` reads it, `seatrial resume {run_id}` goes on"
-        terminal.say(f"{how}; the journal is kept in {journal}: {more}")
-    else:
+    from scenarios.errors import HarnessError
+    from scenarios.runner.resume import read_interrupted
+
+    if not journal.exists():
         terminal.say(f"{how} before anything was journalled; run it again")
+        return Exit.INTERRUPTED
+    run_id = journal.parent.name
+    more = f"`seatrial show {run_id}` reads it"
+    with suppress(HarnessError):  # a search, for one, cannot be resumed
+        read_interrupted(journal)
+        more += f", `seatrial resume {run_id}` goes on"
+    terminal.say(f"{how}; the journal is kept in {journal}: {more}")
     return Exit.INTERRUPTED

@@ -118,7 +118,7 @@ def phase_of(run: RunInfo | None, tick: Tick | None, judged: bool) -> Phase:
     """Where a run stands, by what its journal says."""
     if judged:
         return Phase.DONE
-    if run is not None and run.state in ("failed", "interrupted"):
+    if run is not None and run.state in ("failed", "interrupted", "aborted"):
         return Phase.FAILED if run.state == "failed" else Phase.STOPPING
     if tick is None or tick.state in ("preparing", "preflight"):
         return Phase.PREPARING

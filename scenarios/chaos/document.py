@@ -63,7 +63,7 @@ def conclude_search(found: ChaosResult, gates: Sequence[GateResult], interrupted
     if minimal is not None:
         times = f"{minimal.failed} of {minimal.tried} times"
         return Verdict.NO_GO, f"A scenario fails {minimal.gate!r} {times}: {what_fails(found)}."
-    if gates[0].verdict is GateVerdict.PASS and not interrupted:
+    if gates[0].verdict is GateVerdict.PASS and found.ended and not interrupted:
         return Verdict.GO, f"No scenario that fails was found in {tries(found.explored)} ({covered(found)})."
     if gates[0].verdict is GateVerdict.INVALID:
         return Verdict.INVALID, f"The search cannot be judged: {gates[0].reason}."

@@ -46,6 +46,8 @@ class Material:
         state, of = self.document.run.state, f"{self.observed:,} of {self.document.summary.planned:,} requests"
         if state == "interrupted":
             return f"The run was interrupted after {of}; everything that was journalled is shown."
+        if state == "aborted":
+            return f"The run was aborted after {of}: a condition of its scenario held."
         if state == "failed":
             reasons = [event.text for event in self.events if event.kind == "run.failed"]
             return f"The run failed after {of}: {view(reasons[-1], 200) if reasons else 'no reason was journalled'}"

@@ -33,11 +33,12 @@ class Ending:
         self._watches = [(condition, Watch(condition)) for condition in abort]
         self._record = record
         self._faults = faults
+        self._road_gone = False
 
     @property
     def over(self) -> bool:
         """Whether nothing more is to be sent."""
-        return self.stop.is_set() or self.aborted.is_set()
+        return self.stop.is_set() or self.aborted.is_set() or self._road_gone
 
     def stopped_early(self) -> StoppedEarly:
         """The error of a run that the operator ended before anything was sent."""
@@ -91,6 +92,7 @@ class Ending:
     async def obey_road(self, pool: LoadPool, proxy_died: asyncio.Future[str]) -> None:
         """End the run where the way to the target is gone: what follows would say nothing about the target."""
         await asyncio.shield(proxy_died)
+        self._road_gone = True
         await self._stop(pool, "the proxy was gone")
 
     async def _stop(self, pool: LoadPool, why: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +25,8 @@ from scenarios.tick import ActiveFault, Event, FaultMark, Tick
 RECOVERY_LIMIT_S = 60.0  # so long the board waits for a target that is ours to serve again after it was struck
 
 _RUN_OVER = "the run was over"
+_ROOM_S = 2.0  # so long a planned fault waits for an earlier one to be undone
+_LOOK_S = 0.02
 _ENDING_S = 10.0  # so long whoever holds a fault has to undo it
 
 
@@ -217,10 +220,14 @@ class FaultBoard:
 
     async def _bring(self, fault: FaultSpec, place: int | None) -> None:
         """One fault from its order to its end. place: among the planned ones; None: it was asked for."""
+        if place is not None:
+            await self._room()
         mark, now_s = self._mark(fault), self._now_s()
         no = "fault.refused" if place is None else "fault.skipped"
-        on = [(one.fault, now_s if one.since_s is None else one.since_s) for one in self._held.values()]
-        if why := self._rules.obstacle(fault, self._setting(), on, now_s):
+        if self._nursery is None:  # its turn came when all were being ended
+            self._emit(no, f"{fault.kind}: {_RUN_OVER}", fault=mark)
+            return
+        if why := self._rules.obstacle(fault, self._setting(), self._on(now_s), now_s):
             self._emit(no, f"{fault.kind}: {why}", fault=mark)
             return
         task = asyncio.current_task()
@@ -236,6 +243,18 @@ class FaultBoard:
             self._over(held, no, str(error))
         finally:
             del self._held[mark.number]
+
+    def _on(self, now_s: float) -> list[tuple[FaultSpec, float]]:
+        """What is on, and since when."""
+        return [(one.fault, now_s if one.since_s is None else one.since_s) for one in self._held.values()]
+
+    async def _room(self) -> None:
+        """Wait for what is still being undone: it may take longer than the plan had thought."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ROOM_S):
+                while self._nursery is not None and self._rules.full(self._on(self._now_s()), self._now_s()):
+                    tasks = [one.task for one in self._held.values()]
+                    await asyncio.wait(tasks, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
 
     async def _hold(self, held: _Held, place: str) -> None:
         fault, deaths = held.fault, self._subject.deaths

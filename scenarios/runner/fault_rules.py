@@ -9,15 +9,12 @@ from dataclasses import dataclass, field
 
 from scenarios.address import read_address
 from scenarios.definition import Blast, FaultSpec, GateSpec, Phase
-from scenarios.faults.blast import busy_s, excess
+from scenarios.faults.blast import STRIKE_S, excess
 from scenarios.faults.injector import Order
 from scenarios.faults.kinds import KINDS
 from scenarios.faults.possible import Setting, why_not
 from scenarios.gates import so_far
 from scenarios.runner.live import LiveRun
-
-_TOUCH_S = 0.25
-"""Faults that are planned one right after another may overlap so long: undoing and starting take a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +33,14 @@ class FaultRules:
             return missing
         for beyond in excess((fault,), self.blast):
             return f"{beyond.what}; {beyond.fix}"
-        busy = sum(since_s + busy_s(one) > now_s + _TOUCH_S for one, since_s in on)
-        if busy >= self.blast.at_once:
-            return f"{busy} faults are on, and at_once of [blast_radius] is {self.blast.at_once}; end one first"
+        if self.full(on, now_s):
+            return f"as many faults are on as at_once of [blast_radius] allows ({self.blast.at_once}); end one first"
         return ""
+
+    def full(self, on: Sequence[tuple[FaultSpec, float]], now_s: float) -> bool:
+        """Whether no other fault may be on now. One is on until it is undone; a strike, for a moment only."""
+        striking = [not KINDS[one.kind].instant or since_s + STRIKE_S > now_s for one, since_s in on]
+        return sum(striking) >= self.blast.at_once
 
     def order(self, number: int, fault: FaultSpec, place: str, pids: Mapping[str, int]) -> Order:
         """The fault as it is given to an injector; `place` tells it from all others, so that chance is its own."""

@@ -96,10 +96,16 @@ class Record:
             self.emit("journal.written", "the disk takes the journal again; nothing was lost")
 
     def interrupt(self, how: str) -> None:
-        """Journal, once, that the operator ended the run."""
-        if self.info.state != "interrupted":
+        """Journal, once, that the operator ended the run; one that a condition has aborted stays aborted."""
+        if self.info.state not in ("interrupted", "aborted"):
             self.emit("operator.stop", how)
             self.save(state="interrupted")
+
+    def fail(self, why: str) -> None:
+        """Journal what the run broke on; one that a condition has aborted stays aborted."""
+        self.emit("run.failed", why)
+        if self.info.state != "aborted":
+            self.save(state="failed")
 
 
 def begun_now(options: RunOptions, target: Target, gpu_note: str) -> RunInfo:

@@ -64,7 +64,7 @@ def read_interrupted(path: Path) -> Interrupted:
             what = f"run {info.id} ended before its plan was written and nothing was sent"
             raise NotResumable(f"{what}; start it anew with `seatrial run`")
         scenario = msgspec.json.decode(scenario_json, type=Scenario)
-        if scenario.search is not None:
+        if scenario.search is not None or scenario.chaos is not None:
             what = f"run {info.id} was a search, and what it would have tried next depends on what it finds"
             raise NotResumable(f"{what}; start it anew with `seatrial run`")
         means = msgspec.json.decode(means_json, type=Means)
@@ -139,8 +139,9 @@ async def _rest_of_run(before: Interrupted, rest: Rest, first_due_s: float, tria
     left = 0 if before.decided else len(rest.numbers)
     trial.journal.forget_end()
     trial.journal.add_observations(rest.lost)
+    trial.record.begin()
+    trial.faults.take_up(before.events, before.until_s, before.faults_come)  # their ends come before the return
     trial.go_on(Resumed(at_s=first_due_s, gap_s=gap_s, left=left, lost=len(rest.lost)))
-    trial.faults.take_up(before.events, before.until_s, before.faults_come)
     trial.journal.commit()
     trial.clock = RunClock(first_due_s)  # were it to end before the first is sent, it would have stopped right there
     with requests_of(trial.journal.path, plan) as request:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -91,7 +91,7 @@ class Trial:
         self._watchers: list[Callable[[Tick], None]] = [
             self.faults.see,
             self.ending.see,
-        ]  # of ticks while a plan is sent
+        ]  # each sees every tick while a plan is sent
         self.commands = Commands(journal, self.record, stop, self.faults)
         self.facts_before: Facts = {}  # of the instrument, from before the run was resumed
         self._phase = "preparing"
@@ -109,8 +109,7 @@ class Trial:
                 if isinstance(error, asyncio.CancelledError | StoppedEarly):
                     self.record.interrupt("stopped by the operator, at once")
                 else:
-                    self.record.emit("run.failed", str(error) or type(error).__name__)
-                    self.record.save(state="failed")
+                    self.record.fail(str(error) or type(error).__name__)
                 self.journal.commit()
             raise
         finally:
@@ -167,7 +166,6 @@ class Trial:
 
     def go_on(self, resumed: Resumed) -> None:
         """From here on the run is one that was resumed."""
-        self.record.begin()
         self.record.save(resumed=(*self.record.info.resumed, resumed))
         text = f"after {resumed.gap_s:.0f} s; {resumed.left:,} requests are left, {resumed.lost:,} were lost"
         self.record.emit(RESUMED, text, at_s=resumed.at_s)
@@ -208,18 +206,22 @@ class Trial:
                 self.ending.obey_conditions(pool),
                 self.ending.obey_gates(pool, intake),
                 self.ending.obey_road(pool, self.injectors.proxy_died),
-                *self._slots_kept(),
+                self._keep_slots(),
             )
         finally:
             self.clock.hold()
             await pool.close()
 
-    def _slots_kept(self) -> Iterator[Coroutine[Any, Any, None]]:
-        """The work that keeps the slots of a matrix apart, where there is one."""
-        if (matrix := self.options.scenario.matrix) is not None:
-            slots = CleanSlots(matrix, self.target, lambda: self.clock.now_s, self.record.emit)
-            self._watchers.append(slots.see)
-            yield slots.follow()
+    async def _keep_slots(self) -> None:
+        """Keep the slots of a matrix apart, where there is one."""
+        if (matrix := self.options.scenario.matrix) is None:
+            return
+        slots = CleanSlots(matrix, self.target, lambda: self.clock.now_s, self.record.emit)
+        self._watchers.append(slots.see)
+        try:
+            await slots.follow()
+        finally:
+            self._watchers.remove(slots.see)
 
     async def _receive(self, pool: LoadPool, leg: Leg, intake: Intake) -> None:
         """Take in what the workers report, until every planned request has its observation."""
@@ -274,8 +276,8 @@ class Trial:
         )
         self.record.tick(tick)
         if self.clock.moves:
-            self.faults.see(tick)
-            self.ending.see(tick)
+            for see in self._watchers:
+                see(tick)
         if self.record.kept and self._phase not in ("judging", "done"):  # the document is made of these
             facts = worst_of(self.facts_before, self.instrument.facts())
             self.journal.set_meta(INSTRUMENT, msgspec.json.encode(facts).decode())

@@ -14,11 +14,11 @@ from scripted_server import ScriptedServer, Turn, answer
 from test_load_pool import FINE
 from test_trial import Watch, options
 
-from scenarios.definition import REDACTED, GateSpec
+from scenarios.definition import REDACTED, Chaos, GateSpec, Scenario
 from scenarios.errors import NotResumable, TargetError
 from scenarios.journal import JournalReader
 from scenarios.plan import make_plan
-from scenarios.rebuild import rebuild
+from scenarios.rebuild import SCENARIO, rebuild
 from scenarios.result import Verdict
 from scenarios.runner import RunOptions, read_interrupted, resume_trial, run_trial
 from scenarios.runs import journal_path
@@ -207,6 +207,19 @@ async def test_a_complete_run_is_not_resumed(tmp_path: Path) -> None:
         await Watch().run(options(server.url, tmp_path))
     with pytest.raises(NotResumable, match="is complete"):
         read_interrupted(journal_path(tmp_path, "r1"))
+
+
+async def test_a_chaos_search_is_not_resumed(tmp_path: Path) -> None:
+    async with ScriptedServer(fine) as server:
+        path = await stopped_early(server.url, tmp_path, options(server.url, tmp_path, duration_s=4.0))
+    with JournalReader(path) as reader:
+        scenario = msgspec.json.decode(reader.meta(SCENARIO) or "", type=Scenario)
+    searched = msgspec.json.encode(dataclasses.replace(scenario, chaos=Chaos())).decode()
+    with sqlite3.connect(path) as journal:
+        journal.execute("UPDATE meta SET value = ? WHERE key = ?", (searched, SCENARIO))
+    journal.close()
+    with pytest.raises(NotResumable, match="was a search"):
+        read_interrupted(path)
 
 
 async def test_a_run_that_failed_before_its_plan_is_not_resumed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from scripted_server import ScriptedServer, Turn
 from test_trial import Watch, fine, options
 
-from scenarios.definition import Blast, Condition, FaultSpec, GateSpec, Phase
+from scenarios.definition import Blast, Condition, FaultSpec, GateSpec, Matrix, Phase
 from scenarios.errors import NotResumable
 from scenarios.faults.asked import encode
 from scenarios.faults.injector import Injector
@@ -17,9 +18,10 @@ from scenarios.journal import JournalReader, send_command
 from scenarios.rebuild import rebuild
 from scenarios.result import Verdict
 from scenarios.runner import RunOptions, read_interrupted, resume_trial, trial
+from scenarios.runner.clean_slots import CleanSlots
 from scenarios.runner.injectors import InPath, Starts
 from scenarios.runs import journal_path
-from scenarios.tick import Event
+from scenarios.tick import Event, Tick
 from tests.fault_stand_ins import StandIn
 
 SLOW = FaultSpec("network.latency", 0.2, for_s=60.0, params=(("delay", 0.2), ("jitter", 0.0), ("direction", "down")))
@@ -213,6 +215,41 @@ async def test_a_proxy_that_dies_ends_the_run_as_invalid(tmp_path: Path, hands: 
         assert document == reader.document()
         assert reader.document().verdict is Verdict.INVALID  # type: ignore[union-attr]
         assert "fault proxy" in reader.document().why  # type: ignore[union-attr]
+
+
+async def test_a_run_that_is_aborted_and_whose_proxy_is_gone_is_invalid_not_no_go(tmp_path: Path, hands: Hands) -> None:
+    watch = Watch()
+    abort = (Condition("error_rate", above=0.5, for_s=0.5),)
+
+    def kill() -> None:
+        hands.proxies[0].die("killed by signal 9")
+
+    async with ScriptedServer(broken) as server:
+        chosen = options(server.url, tmp_path, duration_s=60.0, faults=(SLOW,), abort=abort)
+        document = await trial_of(chosen, watch, on_event(watch, "abort", kill))
+    assert document.run.state == "aborted"
+    assert document.verdict is Verdict.INVALID
+
+
+async def test_the_slots_of_a_matrix_are_looked_after_with_every_tick(
+    tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tick] = []
+
+    class Slots(CleanSlots):
+        def see(self, tick: Tick) -> None:
+            seen.append(tick)
+            super().see(tick)
+
+        async def follow(self) -> None:  # this target is not ours to start anew, and would not be looked after
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(trial, "CleanSlots", Slots)
+    matrix = Matrix(kinds=("network.latency", "network.slice"), slot_s=1.0, lead_s=0.2, length_s=0.2)
+    watch = Watch()
+    async with ScriptedServer(fine) as server:
+        await watch.run(options(server.url, tmp_path, matrix=matrix))
+    assert len(seen) > 4
 
 
 async def test_a_guardian_that_dies_takes_its_faults_along_and_the_next_one_has_a_new_one(

@@ -268,6 +268,25 @@ async def test_no_more_faults_are_on_at_once_than_the_blast_radius_allows() -> N
     await ended(task)
 
 
+async def test_a_fault_that_is_soon_over_counts_as_on_all_the_same() -> None:
+    bench = Bench(FaultRules(1, Blast(at_once=1)))
+    task = bench.start(dataclasses.replace(SLOW, for_s=0.2))
+    await bench.until("fault.start")
+    bench.board.inject(BRIEF)
+    await bench.until("fault.refused")
+    await ended(task)
+
+
+async def test_a_planned_fault_waits_until_an_earlier_one_is_undone() -> None:
+    bench = Bench(FaultRules(1, Blast(at_once=1)))
+    task = bench.start(dataclasses.replace(SLOW, for_s=0.2), BRIEF)
+    await bench.until("fault.end")
+    await bench.until("fault.start")
+    await ended(task)
+    starts = [event.kind for event in bench.events if event.fault]
+    assert starts == ["fault.start", "fault.end", "fault.start", "fault.end"]
+
+
 async def test_each_fault_has_chance_of_its_own_and_the_same_one_again() -> None:
     seeds = []
     for _ in range(2):
