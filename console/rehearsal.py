@@ -20,8 +20,8 @@ def rehearse(args: argparse.Namespace) -> int:
     from console.fault_facts import rehearsed_facts, rehearsed_lines, safety_lines
     from console.here import setting
     from console.outline import outline, outline_text
-    from console.prepare import find
-    from console.target import check_choice, check_launch, read_road, read_target
+    from console.prepare import demand_keys, find
+    from console.target import check_choice, check_launch, check_owner, check_target_pid, read_road, read_target
     from scenarios.faults.schedule import scheduled
     from scenarios.plan import make_plan
     from scenarios.report.document import to_json
@@ -34,9 +34,15 @@ def rehearse(args: argparse.Namespace) -> int:
     scenario = find(args, args.scenario)
     read_road(args)
     target = None if args.target is None else read_target(args.target)
-    plan = make_plan(scenario, args.seed)
     if args.launch is not None:
         check_launch(args.launch)
+    if target is not None:
+        check_owner(args, target, scenario)
+        if args.target_pid is not None:
+            check_target_pid(args.target_pid, target)
+    if target is not None or args.launch is not None:
+        demand_keys(scenario)
+    plan = make_plan(scenario, args.seed)
     here = setting(target, launched=args.launch is not None, has_pid=args.target_pid is not None)
     faults = [rehearsed_facts(one, here) for one in scheduled(scenario.faults, args.seed, scenario.blast)]
     facts: dict[str, Any] = outline(scenario, args.seed, plan.hash, len(plan))

@@ -115,6 +115,23 @@ def key_env(target: str | None) -> str | None:
     return API_KEY_ENV if target and os.environ.get(API_KEY_ENV) else None
 
 
+def check_owner(args: argparse.Namespace, target: str, scenario: Scenario) -> None:
+    """Faults are for this machine, and for what the user says is their own.
+
+    Raises:
+        UsageError
+    """
+    from scenarios.address import read_address
+
+    elsewhere = not all(read_address(url).is_loopback for url in (target, args.proxy) if url)
+    if elsewhere and (scenario.faults or scenario.chaos) and not args.i_own_this_target:
+        kinds = ", ".join(sorted({fault.kind for fault in scenario.faults})) or "of a chaos search"
+        raise UsageError(
+            f"{scenario.name} injects faults ({kinds}) and {target} is not this machine; "
+            "add --i-own-this-target if it is yours to disturb"
+        )
+
+
 def confirm(args: argparse.Namespace, target: str, scenario: Scenario | None) -> None:
     """Name a target other than this machine back to the user before anything is sent to it.
 
@@ -125,12 +142,8 @@ def confirm(args: argparse.Namespace, target: str, scenario: Scenario | None) ->
 
     if all(read_address(url).is_loopback for url in (target, args.proxy) if url):
         return
-    if scenario is not None and (scenario.faults or scenario.chaos) and not args.i_own_this_target:
-        kinds = ", ".join(sorted({fault.kind for fault in scenario.faults})) or "of a chaos search"
-        raise UsageError(
-            f"{scenario.name} injects faults ({kinds}) and {target} is not this machine; "
-            "add --i-own-this-target if it is yours to disturb"
-        )
+    if scenario is not None:
+        check_owner(args, target, scenario)
     if key_env(target) and target.startswith("http://"):
         terminal.say(f"the key goes to {target} unencrypted; use https:// where you can")
     if args.yes:

@@ -126,17 +126,24 @@ class Service:
 
 
 def _inside(due: Floats, served: Mask, watched_to_s: float) -> npt.NDArray[np.int8]:
-    """For a window that starts at each request: inside, outside, or untold where nobody watched to its end."""
+    """For a window that starts at each request: inside, outside, or untold where nobody watched to its end.
+
+    A window that was not seen to its end is outside only if it were so had all that is missing gone well.
+    """
     n = len(due)
     starts = np.arange(n)
     ends = np.maximum(np.searchsorted(due, due + WINDOW_S, side="left"), starts + WINDOW_REQUESTS)
     whole = (ends <= n) & (due + WINDOW_S <= watched_to_s)
+    unseen = np.ceil(np.clip(due + WINDOW_S - watched_to_s, 0.0, WINDOW_S) / (_spacing(due) or WINDOW_S))
+    unseen = np.where(whole, 0.0, np.maximum(unseen, ends - n))
     ends = np.minimum(ends, n)
     total = np.concatenate(([0], np.cumsum(served)))
-    enough = (total[ends] - total[starts]) >= SHARE * (ends - starts) - 1e-9
-    return np.where(enough & whole, _INSIDE, np.where(enough, _UNTOLD, _OUTSIDE)).astype(np.int8)
+    ok, seen = total[ends] - total[starts], ends - starts
+    enough = ok >= SHARE * seen - 1e-9
+    possible = ok + unseen >= SHARE * (seen + unseen) - 1e-9
+    return np.where(enough & whole, _INSIDE, np.where(possible, _UNTOLD, _OUTSIDE)).astype(np.int8)
 
 
 def _spacing(due: Floats) -> float:
-    """How much longer than its last due time a run watches: one usual gap, so that a last whole window counts."""
+    """The usual gap: so much longer than its last due time a run watches, so that a last whole window counts."""
     return float(np.median(np.diff(due))) if len(due) > 1 else 0.0

@@ -76,11 +76,11 @@ def excess(faults: Sequence[FaultSpec], blast: Blast) -> Iterator[Excess]:
 
 def _of_one(fault: FaultSpec, blast: Blast) -> Excess | None:
     share = share_of(fault)
-    if share > blast.share:
+    if share > blast.share + 1e-9:
         lower = f"give it share = {blast.share:g}" if KINDS[fault.kind].via is Via.PROXY else "take it out"
         what = f"{fault.kind} hits a share of {share:g}, more than {blast.share:g}"
         return Excess(fault, "share", what, f"{lower}, or raise share of the blast radius")
-    if fault.for_s > blast.length_s:
+    if fault.for_s > blast.length_s + 1e-9:
         what = f"{fault.kind} lasts {fault.for_s:g} s, longer than {blast.length_s:g} s"
         return Excess(fault, "for", what, "make it shorter, or raise length in [blast_radius]")
     return None

@@ -69,7 +69,7 @@ class Samples:
         """Only what was due in that part of the run."""
         if phase is Phase.WHOLE:
             return self
-        columns = cut(self.columns, phase_rows(self.columns, self.shadows, phase))
+        columns = cut(self.columns, phase_rows(self.columns, self.shadows, phase, self.context.slo))
         return dataclasses.replace(self, columns=columns, phase=phase)
 
     def share(self, metric: str, shift: Shift) -> Share:
@@ -161,7 +161,10 @@ class Samples:
         if self.context.objective is None:
             return Value(why="there is no error budget without a gate on the goodput of the whole run")
         spent = [one.budget_spent for one in self.faults if one.budget_spent is not None]
-        return Value(sum(spent), n=len(spent)) if spent else Value(why="no fault was brought about")
+        if not spent:
+            none = "the gate on the goodput of the whole run lets no request fail, so there is no budget"
+            return Value(why=none if self.faults and self.context.objective == 1.0 else "no fault was brought about")
+        return Value(sum(spent), n=len(spent))
 
     def _capacity(self) -> Value:
         capacity = self.context.capacity

@@ -109,7 +109,8 @@ def test_what_cannot_be_asked_for_leaves_no_command(journal: Path, words: list[s
 
 
 def test_a_dry_run_names_every_fault_and_starts_nothing(runs: Path, capsys: Out) -> None:
-    assert main(["run", "rough-seas", "--dry-run", "--target", "https://llm.example.com"]) == 0
+    own = ["--target", "https://llm.example.com", "--i-own-this-target"]
+    assert main(["run", "rough-seas", "--dry-run", *own]) == 0
     out, err = capsys.readouterr()
     for words in (
         "7 faults",
@@ -141,6 +142,8 @@ def test_every_scenario_of_the_catalogue_can_be_rehearsed(name: str, runs: Path,
         (["--target", "ftp://host"], "--target"),
         (["--target", "http://localhost:1", "--model", "x.gguf"], "give one of them"),
         (["--junit", "x.xml"], "--dry-run makes none"),
+        (["--target", "https://llm.example.com"], "--i-own-this-target"),
+        (["--target", "http://localhost:1", "--target-pid", "nowhere.pid"], "nowhere.pid"),
         (["--blast-radius", "0.5"], "hits a share of 1, more than 0.5"),
         (["--blast-radius", "0"], "not a share between 0 and 1"),
         (["--duration", "1h"], "longer than 15 s"),

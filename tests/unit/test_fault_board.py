@@ -280,8 +280,7 @@ async def test_a_fault_that_is_soon_over_counts_as_on_all_the_same() -> None:
 async def test_a_planned_fault_waits_until_an_earlier_one_is_undone() -> None:
     bench = Bench(FaultRules(1, Blast(at_once=1)))
     task = bench.start(dataclasses.replace(SLOW, for_s=0.2), BRIEF)
-    await bench.until("fault.end")
-    await bench.until("fault.start")
+    await bench.until("fault.end", 2)
     await ended(task)
     starts = [event.kind for event in bench.events if event.fault]
     assert starts == ["fault.start", "fault.end", "fault.start", "fault.end"]

@@ -293,7 +293,8 @@ def test_each_request_belongs_to_one_fault_at_most_and_every_number_fits_into_th
     assert len(aftermath.recovery) == len(faults)
     owner = owners(aftermath.requests, aftermath.shadows)
     assert ((owner >= -1) & (owner < max(1, len(faults)))).all()
-    before, after = (phase_rows(columns, aftermath.shadows, phase) for phase in (Phase.BEFORE, Phase.AFTER))
+    parts = (Phase.BEFORE, Phase.AFTER)
+    before, after = (phase_rows(columns, aftermath.shadows, phase, context.slo) for phase in parts)
     assert not (before & after).any()
 
 
@@ -314,17 +315,28 @@ def test_the_parts_of_a_run_are_before_during_and_after_its_faults() -> None:
     due_s = columns.due_s
 
     def due_in(phase: Phase) -> list[float]:
-        return due_s[phase_rows(columns, shadows, phase)].tolist()
+        return due_s[phase_rows(columns, shadows, phase, context.slo)].tolist()
 
     assert due_in(Phase.WHOLE) == due_s.tolist()
     assert due_in(Phase.BEFORE) == np.arange(0, 20, GAP_S).tolist()
     assert due_in(Phase.DURING) == [*np.arange(20, 23, GAP_S), *np.arange(40, 43, GAP_S)]
     assert due_in(Phase.AFTER) == np.arange(43, 60, GAP_S).tolist()
-    assert not phase_rows(columns, (), Phase.DURING).any()
+    assert not phase_rows(columns, (), Phase.DURING, context.slo).any()
+
+
+def test_a_request_that_a_fault_struck_under_way_belongs_to_the_time_of_the_fault() -> None:
+    columns = run(lambda due_s: (Outcome.RESET, 0.4) if 19.7 < due_s < 20 else None)
+    context = SummaryContext(slo=Slo(ttft_s=0.5), arrivals=STEADY, faults=(lasting(20, 23),))
+    shadows = aftermath_of(columns, context).shadows
+    before, during = (phase_rows(columns, shadows, phase, context.slo) for phase in (Phase.BEFORE, Phase.DURING))
+    lost = columns.is_outcome(Outcome.RESET)
+    assert lost.any()
+    assert not (before & lost).any()
+    assert (during & lost).sum() == lost.sum()
 
 
 def test_where_service_never_came_back_what_came_after_the_fault_is_its_aftermath() -> None:
     columns = run(broken(20, 60))
     context = SummaryContext(slo=Slo(ttft_s=0.5), arrivals=STEADY, faults=(lasting(20, 23),))
-    after = phase_rows(columns, aftermath_of(columns, context).shadows, Phase.AFTER)
+    after = phase_rows(columns, aftermath_of(columns, context).shadows, Phase.AFTER, context.slo)
     assert columns.due_s[after].tolist() == np.arange(23, 60, GAP_S).tolist()

@@ -281,6 +281,7 @@ def test_what_faults_cost_is_compared_as_it_is() -> None:
     assert of("detect_s.max", 0.5, **struck).measured == 0.5
     assert of("budget_spent", 1, **struck).reason.startswith("there is no error budget")
     assert of("budget_spent", 1, **struck, objective=0.9).measured == pytest.approx(10 / 11)
+    assert of("budget_spent", 1, **struck, objective=1.0).reason.endswith("so there is no budget")
     assert of("budget_spent", 1, objective=0.9).reason == "no fault was brought about"
 
 

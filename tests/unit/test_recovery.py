@@ -92,3 +92,10 @@ def test_a_fault_too_near_the_end_for_a_whole_window_has_no_recovery() -> None:
     due = np.arange(0.0, 60.0, 0.25)
     way_back = Service(due, np.ones(len(due), dtype=bool)).way_back(Disturbance("engine.kill", 58.0))
     assert way_back.recovered_s is None
+
+
+def test_a_window_that_the_run_did_not_see_to_its_end_is_outside_only_where_nothing_more_could_have_helped() -> None:
+    due = np.arange(0, 60, 0.05)
+    one_bad, many_bad = due != due[-5], due < 59.6
+    assert not Service(due, one_bad).way_back(Disturbance("engine.kill", 59.0)).left
+    assert Service(due, many_bad).way_back(Disturbance("engine.kill", 59.0)).left
