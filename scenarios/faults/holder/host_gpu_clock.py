@@ -12,7 +12,7 @@ def lower_clock(hold: Hold) -> None:
     """`mhz`, or the nearest that the GPU knows."""
     mhz = int(hold.number("mhz"))
     with nvml() as library:
-        index, handle = gpu_of(library, hold.pids.values())
+        index, handle = gpu_of(library, [process.pid for process in hold.parts.values()])
         hold.to_undo(undos.unlock(index))
         try:
             library.nvmlDeviceSetGpuLockedClocks(handle, mhz, mhz)
