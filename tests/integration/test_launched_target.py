@@ -106,6 +106,7 @@ async def test_what_it_has_started_ends_with_it_also_out_of_its_group(tmp_path: 
     [
         (f"{sys.executable} -c 'raise SystemExit(\"out of memory\")' {{port}}", "ended with code 1.*out of memory"),
         ("/nonesuch/server {port}", "cannot be started.*No such file"),
+        ("sh -c 'sleep 600 & exit 0' {port}", "ended with code 0; it must not go to the background"),
     ],
 )
 async def test_one_that_does_not_come_up_is_an_error_with_the_end_of_its_log(
