@@ -24,7 +24,10 @@ class Guest:
 
 @dataclass(slots=True)
 class CrowdedServer:
-    """status: of its answers to POST, list_status: to GET. events, every_s: of a stream. size_limit: larger bodies get 413 at once."""
+    """status: of its answers to POST, list_status: to GET. events, every_s: of a stream.
+
+    size_limit: larger bodies get 413 at once.
+    """
 
     status: int = 200
     list_status: int = 200
