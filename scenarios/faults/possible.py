@@ -26,7 +26,9 @@ def why_not(kind: FaultKind, here: Setting) -> str:
     """What keeps the kind from being brought about, as "it needs ..."; empty where nothing does."""
     for need in kind.needs:
         if not _has(need, here):
-            note = f" ({here.gpu_note})" if need is Need.GPU and here.gpu_note else ""
+            note = (
+                f" ({here.gpu_note}): `seatrial doctor` says what to do" if need is Need.GPU and here.gpu_note else ""
+            )
             return f"it needs {need.value}{note}"
     return ""
 
