@@ -26,10 +26,9 @@ def why_not(kind: FaultKind, here: Setting) -> str:
     """What keeps the kind from being brought about, as "it needs ..."; empty where nothing does."""
     for need in kind.needs:
         if not _has(need, here):
-            note = (
-                f" ({here.gpu_note}): `seatrial doctor` says what to do" if need is Need.GPU and here.gpu_note else ""
-            )
-            return f"it needs {need.value}{note}"
+            note = f" ({here.gpu_note})" if need is Need.GPU and here.gpu_note else ""
+            remedy = "; run it where there is one, or leave it out" if need is Need.GPU else ""  # others name theirs
+            return f"it needs {need.value}{note}{remedy}"
     return ""
 
 

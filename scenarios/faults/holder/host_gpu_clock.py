@@ -19,7 +19,7 @@ def lower_clock(hold: Hold) -> None:
         except library.NVMLError as error:
             hold.undos.clear()  # nothing was locked, and the same right is needed to unlock
             raise FaultRefused(
-                f"GPU {index}'s clock cannot be locked ({error}); the driver lets only root do so: run it as root, or leave it out"
+                f"GPU {index}'s clock cannot be locked ({error}); run it as root, whom the driver lets, or leave it out"
             ) from error
         hold.facts |= {"gpu": index, "mhz": mhz}
         hold.begun()
