@@ -15,7 +15,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     params: all of the kind's, by name, in its units. for_s: after this it ends by itself; 0 for instant kinds.
     share: of connections (network) or requests (http, stream), drawn for each from `seed`. hits: it ends after so many;
-    0: no such bound. pids: the target's processes by part, where they are known.
+    0: no such bound.
     """
 
     number: int
@@ -25,7 +25,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hits: int = 0
     seed: int = 0
     params: dict[str, float | str] = {}
-    pids: dict[str, int] = {}
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -27,7 +27,8 @@ def why_not(kind: FaultKind, here: Setting) -> str:
     for need in kind.needs:
         if not _has(need, here):
             note = f" ({here.gpu_note})" if need is Need.GPU and here.gpu_note else ""
-            return f"it needs {need.value}{note}"
+            remedy = "; run it where there is one, or leave it out" if need is Need.GPU else ""  # others name theirs
+            return f"it needs {need.value}{note}{remedy}"
     return ""
 
 

@@ -51,6 +51,9 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     except sqlite3.Error:
         connection.close()
         raise
+    except UnicodeDecodeError as error:  # its tables are described in words that are none
+        connection.close()
+        raise sqlite3.DatabaseError(str(error)) from error
     return connection
 
 

@@ -33,22 +33,37 @@ _OBSERVATIONS = f"SELECT {_NAMES}, answer_block, events, event_ns FROM observati
 _FINDINGS = "SELECT idx, category, severity, start, stop, detector, place, excerpt FROM finding"
 
 
-class _Blocks:
-    """Blocks by number, the last few unpacked: rows that are read one after the other are in the same ones."""
+def _damaged(path: Path, what: str) -> JournalError:
+    """The error of a journal that holds what no writer has put there."""
+    return JournalError(f"{path}: the journal is damaged ({what})")
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+
+def _bytes_of(value: object) -> bytes:
+    """What a column of bytes holds; no bytes, which nothing can be read from, where it holds something else."""
+    return value if isinstance(value, bytes) else b""
+
+
+class _Blocks:
+    """What blocks hold, the last few kept unpacked: rows that are read one after the other are in the same ones."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
+        self._path = path
         self._kept: OrderedDict[int, object] = OrderedDict()
 
-    def get(self, number: int, unpack: Callable[[bytes], dict[int, _T]]) -> dict[int, _T]:
-        if number in self._kept:
-            self._kept.move_to_end(number)
-            return self._kept[number]  # type: ignore[return-value]  # a block is never unpacked in two ways
-        (body,) = self._db.execute("SELECT body FROM block WHERE id = ?", (number,)).fetchone()
-        found = self._kept[number] = unpack(body)
-        if len(self._kept) > _BLOCKS_KEPT:
-            self._kept.popitem(last=False)
-        return found
+    def get(self, number: int, index: int, unpack: Callable[[bytes], dict[int, _T]]) -> _T:
+        """What the block has under that index. Raises JournalError."""
+        block: dict[int, _T] | None = self._kept.get(number)  # type: ignore[assignment]  # never unpacked in two ways
+        if block is None:
+            row = self._db.execute("SELECT body FROM block WHERE id = ?", (number,)).fetchone()
+            block = {} if row is None else unpack(_bytes_of(row[0]))
+            self._kept[number] = block
+            if len(self._kept) > _BLOCKS_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(number)
+        if index not in block:
+            raise _damaged(self._path, f"block {number} has no text of request {index}")
+        return block[index]
 
 
 class JournalReader:
@@ -67,22 +82,22 @@ class JournalReader:
             raise JournalError(f"{path}: not a readable journal ({error})") from error
         try:
             version = self.meta("format")
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._db.close()
             raise JournalError(f"{path}: not a readable journal ({error})") from error
         if version != str(FORMAT):
             self._db.close()
             what = f"{path}: journal format {version or 'unknown'}; this build reads format {FORMAT}"
             raise JournalError(f"{what}: read it with the build that wrote it")
-        self._blocks = _Blocks(self._db)
+        self._blocks = _Blocks(self._db, path)
 
     def __enter__(self) -> JournalReader:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         self.close()
-        if isinstance(error, sqlite3.DatabaseError | msgspec.MsgspecError | zlib.error):
-            raise JournalError(f"{self.path}: the journal is damaged ({error})") from error
+        if isinstance(error, sqlite3.DatabaseError | msgspec.MsgspecError | zlib.error | UnicodeDecodeError):
+            raise _damaged(self.path, str(error)) from error
 
     def close(self) -> None:
         self._db.close()
@@ -112,11 +127,11 @@ class JournalReader:
     def plan(self) -> Iterator[PlannedRequest]:
         """Every planned request by index; without what it said where that is redacted."""
         for index, block in self._db.execute("SELECT idx, block FROM plan ORDER BY idx"):
-            yield self._blocks.get(block, requests_in)[index]
+            yield self._blocks.get(block, index, requests_in)
 
     def request(self, index: int) -> PlannedRequest | None:
         row = self._db.execute("SELECT block FROM plan WHERE idx = ?", (index,)).fetchone()
-        return None if row is None else self._blocks.get(row[0], requests_in)[index]
+        return None if row is None else self._blocks.get(row[0], index, requests_in)
 
     def observations(self, order: str = "idx") -> Iterator[Observation]:
         """Every observation by index, or in the `order` of another column ("end_ns")."""
@@ -129,8 +144,11 @@ class JournalReader:
 
     def _observation(self, row: Row) -> Observation:
         *plain, block, count, times = row
-        answer = "" if block is None else self._blocks.get(block, answers_in)[plain[0]]
-        return observation_of(plain, () if times is None else times_in(times, count), answer)
+        answer = "" if block is None else self._blocks.get(block, plain[0], answers_in)
+        try:
+            return observation_of(plain, () if times is None else times_in(times, count), answer)
+        except (TypeError, ValueError) as error:
+            raise _damaged(self.path, f"the times of request {plain[0]}: {error}") from error
 
     def judged(self) -> Iterator[Judged]:
         """Those with something to say, by index."""
@@ -178,19 +196,21 @@ class JournalReader:
         decode = msgspec.msgpack.Decoder(Tick).decode
         query = "SELECT seq, body FROM tick WHERE seq > ? ORDER BY seq DESC LIMIT ?"
         rows = self._db.execute(query, (after, limit)).fetchall()
-        return [(seq, decode(body)) for seq, body in reversed(rows)]
+        return [(seq, decode(_bytes_of(body))) for seq, body in reversed(rows)]
 
     def last_tick(self, until_s: float = math.inf) -> Tick | None:
         """The newest tick of those until then."""
         decode = msgspec.msgpack.Decoder(Tick).decode
-        newest_first = (decode(body) for (body,) in self._db.execute("SELECT body FROM tick ORDER BY seq DESC"))
+        newest_first = (
+            decode(_bytes_of(body)) for (body,) in self._db.execute("SELECT body FROM tick ORDER BY seq DESC")
+        )
         return next((tick for tick in newest_first if tick.t_s <= until_s), None)
 
     def events(self, after: int = 0) -> list[tuple[int, Event]]:
         """Events with an id above `after`, oldest first."""
         decode = msgspec.msgpack.Decoder(Event).decode
         rows = self._db.execute("SELECT id, body FROM event WHERE id > ? ORDER BY id", (after,)).fetchall()
-        return [(number, decode(body)) for number, body in rows]
+        return [(number, decode(_bytes_of(body))) for number, body in rows]
 
     def commands(self) -> list[tuple[str, Command]]:
         """Every operator command with the wall time at which it was given: the audit trail."""

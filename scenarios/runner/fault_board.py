@@ -37,7 +37,6 @@ class Subject(Protocol):
     def owned(self) -> bool: ...
     @property
     def deaths(self) -> int: ...
-    def processes(self) -> dict[str, int]: ...
     async def serving_again(self, deaths: int) -> None: ...
 
 
@@ -264,7 +263,7 @@ class FaultBoard:
             self._emit("fault.start", _said(held.mark.kind, held.mark.words), fault=held.mark)
 
         injector = await self._injector(KINDS[fault.kind].via)
-        order = self._rules.order(held.mark.number, fault, place, self._subject.processes())
+        order = self._rules.order(held.mark.number, fault, place)
         try:
             ended = await injector.hold(order, begun)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from scenarios.address import read_address
@@ -15,6 +15,9 @@ from scenarios.faults.kinds import KINDS
 from scenarios.faults.possible import Setting, why_not
 from scenarios.gates import so_far
 from scenarios.runner.live import LiveRun
+
+_TOUCH_S = 0.25
+"""A fault that is over so soon is waited for by one that needs what it has: undoing takes a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class FaultRules:
             return f"{beyond.what}; {beyond.fix}"
         if self.full(on, now_s):
             return f"as many faults are on as at_once of [blast_radius] allows ({self.blast.at_once}); end one first"
+        sole = KINDS[fault.kind].sole
+        for other, since_s in on:
+            if sole and KINDS[other.kind].sole == sole and since_s + other.for_s > now_s + _TOUCH_S:
+                return f"{other.kind} is on, and both need {sole} to themselves; end it first, or start this one later"
         return ""
 
     def full(self, on: Sequence[tuple[FaultSpec, float]], now_s: float) -> bool:
@@ -42,7 +49,7 @@ class FaultRules:
         striking = [not KINDS[one.kind].instant or since_s + STRIKE_S > now_s for one, since_s in on]
         return sum(striking) >= self.blast.at_once
 
-    def order(self, number: int, fault: FaultSpec, place: str, pids: Mapping[str, int]) -> Order:
+    def order(self, number: int, fault: FaultSpec, place: str) -> Order:
         """The fault as it is given to an injector; `place` tells it from all others, so that chance is its own."""
         digest = hashlib.sha256(f"seatrial {self.seed} fault {place}".encode()).digest()
         return Order(
@@ -53,7 +60,6 @@ class FaultRules:
             hits=fault.hits,
             seed=int.from_bytes(digest[:6]),
             params=dict(fault.params),
-            pids=dict(pids),
         )
 
 

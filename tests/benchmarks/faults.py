@@ -1,8 +1,8 @@
 """The targets of the faults: what the proxy costs and how true it is, and what becomes of everything afterwards.
 
-Run: python tests/benchmarks/faults.py --all. The table goes to stdout, progress to stderr. What cannot be measured
-here leaves its rows "not run" and says why. Each target is a module of faults_bench with TARGET (its number), TITLE
-and `measure(quick) -> list[Row]`.
+Run: python tests/benchmarks/faults.py --all. Two tables go to stdout, the targets and the matrix of all faults;
+progress goes to stderr. What cannot be measured here leaves its rows "not run" and says why. Each target is a module of
+faults_bench with TARGET (its number), TITLE, `measure(quick) -> list[Row]` and perhaps `table() -> str`.
 """
 
 from __future__ import annotations

@@ -24,9 +24,13 @@ class Guest:
 
 @dataclass(slots=True)
 class CrowdedServer:
-    """status: of its answers to POST. events, every_s: of a stream. size_limit: larger bodies get 413 at once."""
+    """status: of its answers to POST, list_status: to GET. events, every_s: of a stream.
+
+    size_limit: larger bodies get 413 at once.
+    """
 
     status: int = 200
+    list_status: int = 200
     events: int = 4
     every_s: float = 0.0
     event_bytes: int = 10
@@ -76,7 +80,7 @@ class CrowdedServer:
             return "thrown out"
         guest.asked_s = asyncio.get_running_loop().time()
         if guest.head.startswith(b"GET"):
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            writer.write(b"HTTP/1.1 %d So\r\nContent-Length: 2\r\n\r\n{}" % self.list_status)
             await writer.drain()
             return "told"
         guest.body_bytes = next(

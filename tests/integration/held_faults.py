@@ -87,10 +87,10 @@ def until(condition: Callable[[], bool], what: str, within_s: float = 20.0) -> f
     raise AssertionError(f"not within {within_s:g} s: {what}")
 
 
-def taken(port: int) -> bool:
+def taken(port: int, host: str = "127.0.0.1") -> bool:
     """Whether somebody listens there."""
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 __all__ = ["Ended", "HolderInjector", "Victim", "order_of", "subject_of", "taken", "until", "victim"]

@@ -99,6 +99,19 @@ async def test_a_herd_asks_at_one_moment_as_soon_as_the_target_answers() -> None
     assert facts["connections"] == 20  # nobody was served, and gone, before the last one was there
 
 
+async def test_a_herd_does_not_wait_for_a_list_of_models_that_the_target_does_not_have() -> None:
+    async with CrowdedServer(events=1, list_status=404) as server:
+        facts = await facts_of(server, "clients.herd", for_s=30.0, clients=5)
+    assert (facts["ok"], facts["failed"]) == (5, 1)
+
+
+async def test_a_herd_waits_for_a_target_that_is_not_ready() -> None:
+    async with CrowdedServer(events=1, list_status=503) as server:
+        facts = await facts_of(server, "clients.herd", for_s=0.5, clients=5)
+    assert server.asked == []
+    assert facts["shed"] == facts["asked"] > 0
+
+
 async def test_an_abuser_asks_at_a_rate_whatever_the_answers_take() -> None:
     async with CrowdedServer(events=3, every_s=0.3) as server:
         facts = await facts_of(server, "clients.abuser", for_s=1.5, rate=40.0)
@@ -146,6 +159,13 @@ async def test_long_contexts_are_as_long_as_asked_for_and_begin_differently() ->
     assert len(prompts) >= 3
     assert {len(prompt.split()) for prompt in prompts} == {700}
     assert len({prompt[:8] for prompt in prompts}) == len(prompts)
+
+
+async def test_more_words_than_this_machine_has_memory_for_are_refused_beforehand() -> None:
+    async with CrowdedServer() as server:
+        with pytest.raises(FaultRefused, match=r"take much of this machine's own memory; choose fewer"):
+            await facts_of(server, "clients.long_contexts", for_s=1.0, clients=2000, words=1_000_000)
+    assert server.guests == []
 
 
 async def test_clients_of_a_target_that_is_not_there_are_refused_and_do_not_spin() -> None:

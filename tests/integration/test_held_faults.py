@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from held_faults import Victim, order_of, subject_of, taken, until, victim
 
 from engine.config import DEMO_MODEL
 from scenarios.faults.holder import HolderInjector
+from scenarios.faults.holder.process import Process, find, lives, send
 from scenarios.faults.injector import Ended, FaultRefused
 from scenarios.faults.kinds import KINDS
 from scenarios.faults.kinds.kind import Via
@@ -33,10 +35,10 @@ async def injecting(target: Victim, model_link: Path | None = None) -> AsyncIter
         await injector.close()
 
 
-async def in_force(injector: HolderInjector, kind: str, **params: float | str) -> asyncio.Task[Ended]:
+async def in_force(injector: HolderInjector, kind: str, number: int = 1, **params: float | str) -> asyncio.Task[Ended]:
     """The fault, once it is in force, for longer than any test takes."""
     on = asyncio.Event()
-    holding = asyncio.create_task(injector.hold(order_of(kind, for_s=300.0, **params), on.set))
+    holding = asyncio.create_task(injector.hold(order_of(kind, number, for_s=300.0, **params), on.set))
     waiting = asyncio.create_task(on.wait())
     await asyncio.wait((holding, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -93,8 +95,6 @@ async def test_what_does_not_run_is_not_struck() -> None:
 
 
 async def test_a_process_that_has_come_to_the_same_number_is_never_continued_or_killed() -> None:
-    from scenarios.faults.holder.process import Process, find, lives, send
-
     with victim() as target:
         now = find(target.pid)
         assert now is not None
@@ -107,6 +107,19 @@ async def test_a_process_that_has_come_to_the_same_number_is_never_continued_or_
     assert not send(now, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("kind", ["engine.kill", "engine.stop", "engine.files"])
+async def test_a_process_that_came_to_the_number_on_the_way_is_not_struck(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with victim() as target:
+        born = psutil.Process(target.pid).create_time()
+        monkeypatch.setattr("scenarios.faults.holder.injector.find", lambda pid: Process(pid, born))  # of another time
+        async with injecting(target) as injector:
+            with pytest.raises(FaultRefused, match="nothing of the target is running"):
+                await injector.hold(order_of(kind), lambda: None)
+        assert target.state == psutil.STATUS_SLEEPING
+
+
 async def test_descriptors_run_out_and_come_back() -> None:
     with victim() as target:
         process = psutil.Process(target.pid)
@@ -117,6 +130,37 @@ async def test_descriptors_run_out_and_come_back() -> None:
             assert (soft, hard) == (process.num_fds() + 1, before[1])
             await ended(holding)
             assert process.rlimit(psutil.RLIMIT_NOFILE) == before
+
+
+async def test_what_a_fault_has_to_itself_is_there_for_the_next_one_as_it_was_before_both() -> None:
+    with victim() as target:
+        process = psutil.Process(target.pid)
+        before = process.rlimit(psutil.RLIMIT_NOFILE)
+        async with injecting(target) as injector:
+            first = await in_force(injector, "engine.files", spare=1)
+            second = asyncio.create_task(injector.hold(order_of("engine.files", 2, for_s=0.05), lambda: None))
+            third = asyncio.create_task(injector.hold(order_of("engine.files", 3), lambda: None))
+            stop = await in_force(injector, "engine.stop", number=4)  # has nothing to do with them, and comes at once
+            injector.end(3)
+            with pytest.raises(FaultRefused, match="before it was in force"):
+                await third
+            assert not second.done()
+            await ended(first)
+            assert (await second).undone
+            assert process.rlimit(psutil.RLIMIT_NOFILE) == before
+            await ended(stop)
+
+
+async def test_an_order_that_waits_goes_with_the_runner() -> None:
+    with victim() as target:
+        async with injecting(target) as injector:
+            first = await in_force(injector, "engine.stop")
+            second = asyncio.create_task(injector.hold(order_of("host.pause", 2), lambda: None))
+            await asyncio.sleep(0)
+        with pytest.raises(FaultRefused):
+            await second
+        assert (await first).undone
+        assert target.state != psutil.STATUS_STOPPED
 
 
 async def test_a_paused_process_is_stopped_and_goes_on_again_and_again() -> None:
@@ -153,6 +197,20 @@ async def test_a_port_that_is_let_go_of_is_taken_until_the_end() -> None:
             await ended(holding)
     with victim(target.port) as again:
         assert again.port == target.port
+
+
+async def test_a_port_is_taken_at_the_address_of_the_target_and_at_no_other() -> None:
+    with socket.create_server(("127.0.0.7", 0)) as listener, victim() as target:
+        port = listener.getsockname()[1]
+        listener.close()  # as the target's death would
+        injector = await HolderInjector.start(subject_of(lambda: {"server": target.pid}, f"http://127.0.0.7:{port}"))
+        try:
+            holding = await in_force(injector, "engine.port_taken")
+            await until_soon(lambda: taken(port, "127.0.0.7"), "somebody else listens")
+            assert not taken(port)
+            await ended(holding)
+        finally:
+            await injector.close()
 
 
 @pytest.mark.parametrize("kind", ["engine.model_missing", "engine.model_truncated", "engine.model_swapped"])

@@ -106,6 +106,7 @@ async def test_what_it_has_started_ends_with_it_also_out_of_its_group(tmp_path: 
     [
         (f"{sys.executable} -c 'raise SystemExit(\"out of memory\")' {{port}}", "ended with code 1.*out of memory"),
         ("/nonesuch/server {port}", "cannot be started.*No such file"),
+        ("sh -c 'sleep 600 & exit 0' {port}", "ended with code 0; it must not go to the background"),
     ],
 )
 async def test_one_that_does_not_come_up_is_an_error_with_the_end_of_its_log(
@@ -162,7 +163,17 @@ def test_a_process_is_the_target_s_where_it_listens_on_its_port(tmp_path: Path) 
         given = GivenProcess(str(target.pid), address)
         given.check()
         assert given.processes() == {"server": target.pid}
-        GivenProcess(str(os.getpid()), address).check()  # a child of it listens
+        with pytest.raises(TargetError, match=r"has started this run.*give the one that listens"):
+            GivenProcess(str(os.getpid()), address).check()
+        script = (
+            "import os, sys\n"
+            "from scenarios.address import read_address\n"
+            "from scenarios.runner.target.given import GivenProcess\n"
+            "GivenProcess(str(os.getppid()), read_address(sys.argv[1])).check()\n"
+        )
+        command = (sys.executable, "-c", script, f"http://127.0.0.1:{target.port}")
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stderr
+        assert f"TargetError: process {os.getpid()} has started this run" in said
         with pytest.raises(TargetError, match="neither process"):
             GivenProcess(str(other.pid), address).check()
         with pytest.raises(TargetError, match="there is no process"):

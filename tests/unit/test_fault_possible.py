@@ -34,7 +34,8 @@ def test_a_target_can_have_these_faults_and_not_those(here: Setting, missing: se
 
 def test_why_says_what_is_missing_and_what_the_driver_says() -> None:
     assert why_not(KINDS["engine.kill"], Setting("http://localhost:1")).startswith("it needs the target's process")
-    assert why_not(KINDS["host.gpu_memory"], Setting(gpu_note="no driver")) == "it needs an NVIDIA GPU (no driver)"
+    gpu = "it needs an NVIDIA GPU (no driver); run it where there is one, or leave it out"
+    assert why_not(KINDS["host.gpu_memory"], Setting(gpu_note="no driver")) == gpu
     assert why_not(KINDS["host.cpu"], Setting()) == ""
 
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,46 @@ def test_a_page_that_was_overwritten_is_said_and_not_a_traceback(tmp_path: Path)
     path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
     with pytest.raises(JournalError, match=r"damaged|not a readable"), JournalReader(path) as reader:
         list(reader.observations())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM block",
+        "UPDATE block SET body = 5",
+        "UPDATE block SET body = x'00'",
+        "UPDATE observation SET answer_block = 1",  # which holds requests
+        "UPDATE tick SET body = 7",
+        "UPDATE event SET body = substr(body, 2)",
+        "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), 'fault.start', 'fault.st' || x'ff' || 'rt') AS BLOB)",
+        "UPDATE stream SET event_ns = x'0102030405'",
+        "UPDATE stream SET event_ns = 'late'",
+        "UPDATE observation SET outcome = 'odd'",
+    ],
+)
+def test_what_no_writer_has_written_is_said_and_not_a_traceback(damage: str, tmp_path: Path) -> None:
+    path = write_journal(tmp_path)
+    with closing(sqlite3.connect(path)) as db, db:
+        assert db.execute(damage).rowcount > 0
+    with pytest.raises(JournalError, match=r"journal\.sqlite: the journal is damaged"):
+        _read_all(path)
+
+
+def _read_all(path: Path) -> None:
+    with JournalReader(path) as reader:
+        list(reader.plan())
+        list(reader.observations())
+        reader.ticks()
+        reader.events()
+
+
+def test_a_journal_whose_tables_have_no_readable_name_is_refused(tmp_path: Path) -> None:
+    path = write_journal(tmp_path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE judged (idx", b"CREATE \xff\xfe\xfdBLE judged (idx"))
+    with pytest.raises(JournalError, match="not a readable journal"):
+        JournalReader(path)
 
 
 def test_a_whole_journal_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:

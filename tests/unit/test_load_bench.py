@@ -15,6 +15,7 @@ from tests.benchmarks.load_bench.table import (
     medians,
     merged,
     not_run,
+    render,
     save,
     write_into,
 )
@@ -43,6 +44,9 @@ def test_a_target_measured_again_replaces_its_rows_and_goes_into_the_document(tm
     save(tmp_path / "rows.json", document)
     assert load(tmp_path / "rows.json") == document
     assert [row.what for row in document.rows] == ["other", "new"]
+    document = merged(document, 1, [Row(1, "new", 2.0)], "there", "| a table of its own |")
+    assert render(document).endswith("\n\n| a table of its own |")
+    assert "of its own" not in render(merged(document, 1, [], "there"))
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     write_into(page, "new | table")

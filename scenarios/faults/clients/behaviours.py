@@ -13,6 +13,7 @@ from scenarios.faults.clients.conversation import Conversation
 from scenarios.faults.clients.crowd import PAUSE_S, Client, Crowd, crowd
 from scenarios.faults.clients.prompts import body
 from scenarios.faults.holder.hold import Hold
+from scenarios.faults.injector import FaultRefused
 
 _LONG_ANSWER, _SHORT_ANSWER = 512, 16  # tokens
 _WORDS = 12
@@ -24,6 +25,7 @@ _MOST_ABUSED = 512  # connections of the one customer
 _EVENT = b"\ndata: "
 _ENDLESS = b"X-Slow: a\r\n"
 _TAIL = 64
+_MOST_WORDS = 4_000_000  # at the same time: each takes up to 40 bytes until it is sent
 _BROKEN = (OSError, EOFError)
 
 Once = Callable[[Conversation, Crowd, int], Awaitable[bool]]
@@ -171,9 +173,12 @@ def slowloris(hold: Hold) -> None:
 
 
 def long_contexts(hold: Hold) -> None:
-    """They ask with prompts of `words` words, no two of which begin alike."""
-    client = _again_and_again(partial(_whole_answer, words=int(hold.number("words"))), PAUSE_S)
-    crowd(hold, int(hold.number("clients")), client)
+    """They ask with prompts of `words` words, no two of which begin alike. Raises FaultRefused for too many of both."""
+    clients, words = int(hold.number("clients")), int(hold.number("words"))
+    if clients * words > _MOST_WORDS:
+        what = f"{clients:,} clients with prompts of {words:,} words would take much of this machine's own memory"
+        raise FaultRefused(f"{what}; choose fewer clients or words, {_MOST_WORDS:,} in all")
+    crowd(hold, clients, _again_and_again(partial(_whole_answer, words=words), PAUSE_S))
 
 
 async def _whole_answer(talk: Conversation, shared: Crowd, number: int, words: int) -> bool:
@@ -187,7 +192,9 @@ async def _until_it_answers(shared: Crowd) -> None:
         with suppress(*_BROKEN):
             async with shared.connection() as talk:
                 await talk.write(talk.head("/v1/models"))
-                if await talk.rest(await talk.status(), streamed=False):
+                status = await talk.status()
+                await talk.rest(status, streamed=False)
+                if status < 500 and status != 429:  # also one that has no such list
                     return
         await asyncio.sleep(_POLL_S)
 

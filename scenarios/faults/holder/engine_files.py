@@ -16,7 +16,7 @@ from scenarios.address import read_address
 from scenarios.faults.holder.hold import Hold
 from scenarios.faults.holder.parts import demanded, kill_and_wait, living
 from scenarios.faults.holder.process import Process
-from scenarios.faults.holder.undos import kill, link_to, relink, remove
+from scenarios.faults.holder.undos import draft_of, kill, link_to, relink, remove
 from scenarios.faults.injector import FaultRefused
 
 _LOOK_S = 0.02
@@ -51,11 +51,12 @@ def _port_taken(hold: Hold) -> None:
     if not address.is_loopback or address.socket:
         raise FaultRefused(f"{hold.order.kind}: it needs a target on a port of this machine")
     processes = demanded(hold)
+    host = "127.0.0.1" if address.host == "localhost" else address.host
     kill_and_wait(hold, processes)
     hold.begun()
     rival: socket.socket | None = None
     while rival is None and not hold.wait(_TRY_S):
-        rival = _take(address.host, address.port)
+        rival = _take(host, address.port)
     if rival is None:
         hold.facts["port"] = "never let go of: connections waited for the target"
         return
@@ -70,7 +71,7 @@ def _take(host: str, port: int) -> socket.socket | None:
     rival = socket.socket(socket.AF_INET6 if version6 else socket.AF_INET, socket.SOCK_STREAM)
     rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the old one may linger
     try:
-        rival.bind(("::1" if version6 else "127.0.0.1", port))
+        rival.bind((host, port))
         rival.listen()
     except OSError:
         rival.close()
@@ -96,6 +97,7 @@ def _model_missing(hold: Hold) -> None:
     link, model = _model(hold)
     processes = demanded(hold)
     hold.to_undo(relink(link, model))
+    hold.to_undo(remove(draft_of(link)))
     link_to(link, f"{link}.missing")
     kill_and_wait(hold, processes)
     hold.begun()
@@ -136,6 +138,7 @@ def _replaced(hold: Hold, write: Write) -> tuple[Process, ...]:
     copy = f"{link}.{hold.order.number}"
     hold.to_undo(relink(link, model))
     hold.to_undo(remove(copy))
+    hold.to_undo(remove(draft_of(link)))
     try:
         write(Path(model), Path(copy), lambda: hold.wait(0.0))
     except OSError as error:

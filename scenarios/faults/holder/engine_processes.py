@@ -80,7 +80,7 @@ def _files(hold: Hold) -> None:
         try:
             soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
             most = limit_of(_open_descriptors(process), round(hold.number("spare")))
-            hold.to_undo(limit(process, resource.RLIMIT_NOFILE, soft, hard))
+            hold.to_undo(limit(process, resource.RLIMIT_NOFILE, soft))
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, hard))
         except (ProcessLookupError, FileNotFoundError):
             continue  # it ended meanwhile

@@ -1,7 +1,8 @@
 """The guardian: forks a holder for each order, passes on what is said, and undoes what a killed holder cannot.
 
 It has one thread, so that it may fork, and lives until the runner's end of its socket or of the lifeline is closed and
-every holder has ended. A holder that does not end in time is killed, and what it did is undone here.
+every holder has ended. A holder that does not end in time is killed, and what it did is undone here. An order waits
+while another has for itself what it needs too: a fault never takes what another one changed for what was there.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from dataclasses import dataclass, field
 
 from scenarios.faults.holder.child import run, told
 from scenarios.faults.holder.hold import Hold
-from scenarios.faults.holder.messages import Begun, Channel, End, Over, Pids, Refused, Setup, ToUndo, Undo, Up
+from scenarios.faults.holder.messages import Begun, Channel, End, Over, Parts, Refused, Setup, ToUndo, Undo, Up
 from scenarios.faults.holder.messages import Hold as HoldThis
 from scenarios.faults.holder.subject import SubjectFacts
 from scenarios.faults.holder.undos import undo_all
 from scenarios.faults.injector import Order
+from scenarios.faults.kinds import KINDS
 
 ENDING_S = 1.0
 """A holder that was to end is killed after so long; with what is undone then it stays within two seconds."""
@@ -51,6 +53,7 @@ class Guardian:
         self._tail = tail
         self._subject: SubjectFacts | None = None
         self._held: dict[int, _Held] = {}  # by the holder's pid
+        self._waiting: list[HoldThis] = []
         self._ending = False
         self._signals, woken = socket.socketpair()
         self._signals.setblocking(False)
@@ -78,7 +81,8 @@ class Guardian:
 
     def _attend(self, descriptor: int) -> None:
         if descriptor == self._runner.fileno():
-            self._obey()
+            if not self._ending:
+                self._obey()
         elif descriptor == self._lifeline:
             self._end_all()
         elif descriptor == self._signals.fileno():
@@ -98,13 +102,16 @@ class Guardian:
             match message:
                 case Setup(subject):
                     self._subject = subject
-                case HoldThis(order):
-                    self._fork(order)
+                case HoldThis():
+                    self._waiting.append(message)
+                    self._start()
                 case End(number):
+                    self._drop([one for one in self._waiting if one.order.number == number])
                     for held in self._held.values():
                         if held.order.number == number:
                             self._end(held)
-                case Pids():
+                case Parts(parts):
+                    self._waiting = [HoldThis(one.order, parts) for one in self._waiting]
                     for held in self._held.values():
                         held.channel.send(message)
 
@@ -119,15 +126,29 @@ class Guardian:
         self._ending = True
         for descriptor in (self._runner.fileno(), self._lifeline):
             self._poll.unregister(descriptor)
+        self._drop(list(self._waiting))
         for held in self._held.values():
             self._end(held)
 
     # ---- holders
 
-    def _fork(self, order: Order) -> None:
-        if self._ending or self._subject is None:
-            self._runner.send(Refused(order.number, "faults are being ended"))
-            return
+    def _start(self) -> None:
+        """A holder for each order whose turn it is."""
+        for said in list(self._waiting):
+            sole = KINDS[said.order.kind].sole
+            if not sole or all(KINDS[held.order.kind].sole != sole for held in self._held.values()):
+                self._waiting.remove(said)
+                self._fork(said)
+
+    def _drop(self, waiting: list[HoldThis]) -> None:
+        """Their turn never comes."""
+        for said in waiting:
+            self._waiting.remove(said)
+            self._runner.send(told(said.order.number, False, "", (), {}))
+
+    def _fork(self, said: HoldThis) -> None:
+        order, subject = said.order, self._subject
+        assert subject is not None, "what is under trial is told before any order"
         ours, theirs = socket.socketpair()
         try:
             pid = os.fork()
@@ -137,12 +158,12 @@ class Guardian:
             ours.close()
             return
         if pid == 0:
-            self._be_a_holder(order, self._subject, theirs)
+            self._be_a_holder(said, subject, theirs)
         theirs.close()
         self._held[pid] = _Held(order, pid, Channel(ours))
         self._poll.register(ours.fileno(), select.POLLIN)
 
-    def _be_a_holder(self, order: Order, subject: SubjectFacts, theirs: socket.socket) -> None:
+    def _be_a_holder(self, said: HoldThis, subject: SubjectFacts, theirs: socket.socket) -> None:
         """Never returns. Of the guardian's descriptors it keeps none but those it lives by."""
         try:
             signal.set_wakeup_fd(-1)
@@ -150,7 +171,7 @@ class Guardian:
                 signal.signal(number, signal.SIG_DFL)
             close_all_but({0, 1, 2, theirs.fileno(), self._lifeline, self._tail})
             channel = Channel(theirs)
-            channel.send(run(Hold(order, subject, channel, self._lifeline)))
+            channel.send(run(Hold(said, subject, channel, self._lifeline)))
         finally:
             os._exit(0)
 
@@ -196,6 +217,7 @@ class Guardian:
             if not held.last_word:
                 why = "its holder was killed"
                 self._runner.send(told(held.order.number, held.begun, why, undo_all(held.undos), {}))
+            self._start()
 
 
 def close_all_but(keep: set[int]) -> None:

@@ -13,21 +13,21 @@ import select
 import time
 from collections.abc import Callable
 
-from scenarios.faults.holder.messages import Begun, Channel, End, Pids, ToUndo, Undo
+from scenarios.faults.holder.messages import Begun, Channel, End, Parts, ToUndo, Undo
+from scenarios.faults.holder.messages import Hold as HoldThis
 from scenarios.faults.holder.subject import SubjectFacts
-from scenarios.faults.injector import Order
 
 
 class Hold:
     """One fault while it is held.
 
-    facts: what it did, for Ended.facts; the kind fills it. pids: the target's processes by part, as last heard.
+    facts: what it did, for Ended.facts; the kind fills it. parts: the target's processes by part, as last heard.
     """
 
-    def __init__(self, order: Order, subject: SubjectFacts, guardian: Channel, lifeline: int) -> None:
-        self.order = order
+    def __init__(self, said: HoldThis, subject: SubjectFacts, guardian: Channel, lifeline: int) -> None:
+        self.order = said.order
         self.subject = subject
-        self.pids: dict[str, int] = dict(order.pids)
+        self.parts = said.parts
         self.facts: dict[str, float | str] = {}
         self.why = ""
         self.undos: list[Undo] = []
@@ -98,7 +98,7 @@ class Hold:
                 self.why = "the guardian is gone"
                 return
             for message in messages:
-                if isinstance(message, Pids):
-                    self.pids = message.pids
+                if isinstance(message, Parts):
+                    self.parts = message.parts
                 elif isinstance(message, End):
                     self.why = "it was ended"

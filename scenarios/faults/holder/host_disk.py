@@ -2,7 +2,7 @@
 
 The limit is the kernel's RLIMIT_FSIZE of the runner's process, so it holds for every file that it writes: a longer
 write fails as if the disk were full (EFBIG, which SQLite reports as a disk I/O error). Processes that the runner starts
-meanwhile, such as an engine that is started again, keep the limit.
+meanwhile, such as an engine that is started again, have the limit too, until the fault is over.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def fill_disk(hold: Hold) -> None:
     try:
         soft, hard = resource.prlimit(runner.pid, resource.RLIMIT_FSIZE)
         bound = bound_of(_sizes(hold.subject.journal), int(hold.number("spare")), soft)
-        hold.to_undo(undos.limit(runner, resource.RLIMIT_FSIZE, soft, hard))
+        hold.to_undo(undos.file_size(runner, bound, soft))
         resource.prlimit(runner.pid, resource.RLIMIT_FSIZE, (bound, hard))
     except PermissionError as error:
         raise FaultRefused(f"the runner's file size limit cannot be set ({error.strerror})") from error

@@ -19,7 +19,7 @@ def hog_gpu_memory(hold: Hold) -> None:
     """Holds `most` bytes at most, and leaves `leave`; gives all back once less than half of that is left."""
     leave, most = max(int(hold.number("leave")), LEAST_LEFT), int(hold.number("most"))
     with nvml() as library:
-        index, handle = gpu_of(library, hold.pids.values())
+        index, handle = gpu_of(library, [process.pid for process in hold.parts.values()])
         bus = library.nvmlDeviceGetPciInfo(handle).busId
     cuda = Cuda(_library(), bus if isinstance(bus, bytes) else str(bus).encode())
     held: list[tuple[int, int]] = []

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from scenarios.errors import HarnessError
 from scenarios.faults.holder.child import told
 from scenarios.faults.holder.guardian import ENDING_S
@@ -23,7 +21,7 @@ from scenarios.faults.holder.messages import (
     Lines,
     Message,
     Over,
-    Pids,
+    Parts,
     Refused,
     Setup,
     ToUndo,
@@ -31,6 +29,7 @@ from scenarios.faults.holder.messages import (
     Up,
     pack,
 )
+from scenarios.faults.holder.process import Process, find
 from scenarios.faults.holder.subject import Subject
 from scenarios.faults.holder.undos import undo_all
 from scenarios.faults.injector import Ended, FaultRefused, Order
@@ -39,7 +38,7 @@ _ROOT = str(Path(__file__).resolve().parents[3])  # where the packages lie, inst
 _UP_TIMEOUT_S = 20.0
 _GONE_TIMEOUT_S = ENDING_S + 2.0
 _EXIT_TIMEOUT_S = 2.0
-_PIDS_S = 0.1
+_PARTS_S = 0.1
 _READ_BYTES = 65_536
 _GONE = "the process that holds faults was killed"
 
@@ -114,7 +113,7 @@ class HolderInjector:
         injector._tasks = [
             asyncio.create_task(injector._listen(reader), name="guardian"),
             asyncio.create_task(injector._await_end(tail), name="guardian-tail"),
-            asyncio.create_task(injector._tell_pids(), name="guardian-pids"),
+            asyncio.create_task(injector._tell_parts(), name="guardian-parts"),
         ]
         try:
             async with asyncio.timeout(_UP_TIMEOUT_S):
@@ -130,12 +129,11 @@ class HolderInjector:
         return injector
 
     async def hold(self, order: Order, on: Callable[[], None]) -> Ended:
-        """See Injector.hold. The target's processes are asked for here; `order.pids` need not be filled."""
+        """See Injector.hold."""
         if self._gone.done():
             raise FaultRefused(f"{order.kind}: {_GONE}")
-        order = msgspec.structs.replace(order, pids=dict(self._subject.pids()))
         held = self._held[order.number] = _Held()
-        self._say(Hold(order))
+        self._say(Hold(order, self._parts()))
         try:
             await asyncio.shield(held.begun)
             on()
@@ -159,8 +157,9 @@ class HolderInjector:
 
     async def close(self) -> None:
         """Undo what is still in force and end the guardian: it is told so by the end of its socket and the lifeline."""
-        for number, held in list(self._held.items()):
+        for number in self._held:
             self._say(End(number))
+        for held in list(self._held.values()):
             await _whatever_comes(held.ended, _GONE_TIMEOUT_S)
         self._writer.close()
         os.close(self._lifeline)
@@ -217,13 +216,18 @@ class HolderInjector:
                     case Refused(_, why_not):
                         held.refuse(why_not)
 
-    async def _tell_pids(self) -> None:
-        known: dict[str, int] = {}
+    async def _tell_parts(self) -> None:
+        known: dict[str, Process] = {}
         while True:
-            await asyncio.sleep(_PIDS_S)
-            if self._held and (now := dict(self._subject.pids())) != known:
+            await asyncio.sleep(_PARTS_S)
+            if self._held and (now := self._parts()) != known:
                 known = now
-                self._say(Pids(now))
+                self._say(Parts(now))
+
+    def _parts(self) -> dict[str, Process]:
+        """Known by more than their numbers from here on: what comes to one of them later is never touched."""
+        found = {part: find(pid) for part, pid in self._subject.pids().items()}
+        return {part: process for part, process in found.items() if process is not None}
 
 
 async def _whatever_comes(future: asyncio.Future[Any], within_s: float) -> None:

@@ -1,6 +1,6 @@
 """What runner, guardian and holders say to each other: one JSON document a line, over sockets.
 
-The runner sends Setup once, then orders; the guardian passes End and Pids on to the holder that they concern. A closed
+The runner sends Setup once, then orders; the guardian passes End and Parts on to the holder that they concern. A closed
 socket means that the other side is gone.
 """
 
@@ -12,6 +12,7 @@ import socket
 
 import msgspec
 
+from scenarios.faults.holder.process import Process
 from scenarios.faults.holder.subject import SubjectFacts
 from scenarios.faults.injector import Ended, Order
 
@@ -23,9 +24,10 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
 
 
 class Hold(msgspec.Struct, frozen=True, tag="hold"):
-    """Bring this fault about."""
+    """Bring this fault about. parts: the target's processes by part."""
 
     order: Order
+    parts: dict[str, Process]
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
@@ -34,10 +36,10 @@ class End(msgspec.Struct, frozen=True, tag="end"):
     number: int
 
 
-class Pids(msgspec.Struct, frozen=True, tag="pids"):
+class Parts(msgspec.Struct, frozen=True, tag="parts"):
     """The target's processes are these from now on."""
 
-    pids: dict[str, int]
+    parts: dict[str, Process]
 
 
 class Up(msgspec.Struct, frozen=True, tag="up"):
@@ -77,7 +79,7 @@ class Over(msgspec.Struct, frozen=True, tag="over"):
     ended: Ended
 
 
-ToGuardian = Setup | Hold | End | Pids
+ToGuardian = Setup | Hold | End | Parts
 FromHolder = ToUndo | Begun | Refused | Over
 ToRunner = Up | FromHolder
 Message = ToGuardian | ToRunner

@@ -78,4 +78,7 @@ def _copy(model: Path, copy: Path, spans: list[Span], stopped: Callable[[], bool
         for begin, end in spans:
             at = begin
             while at < end and not stopped():
-                at += os.sendfile(made.fileno(), source.fileno(), at, min(end - at, _STEP_BYTES))
+                sent = os.sendfile(made.fileno(), source.fileno(), at, min(end - at, _STEP_BYTES))
+                if not sent:
+                    raise FaultRefused(f"the model's file ends at {at:,} bytes: it was changed while it was copied")
+                at += sent

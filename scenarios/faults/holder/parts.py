@@ -6,22 +6,21 @@ import signal
 from collections.abc import Mapping
 
 from scenarios.faults.holder.hold import Hold
-from scenarios.faults.holder.process import Process, find, lives, send
+from scenarios.faults.holder.process import Process, lives, send
 from scenarios.faults.injector import FaultRefused
 
 ALL = "all"
 _NOT_YOURS = "the target's process {} is another user's; give one of your own, or become that user"
 
 
-def parts_of(pids: Mapping[str, int], part: str) -> tuple[int, ...]:
-    """The pids of a part; of a target that has no such part, all: it is one thing."""
-    return (pids[part],) if part in pids else tuple(pids.values())
+def parts_of(parts: Mapping[str, Process], part: str) -> tuple[Process, ...]:
+    """The process of a part; of a target that has no such part, all: it is one thing."""
+    return (parts[part],) if part in parts else tuple(parts.values())
 
 
 def living(hold: Hold, part: str = ALL) -> tuple[Process, ...]:
     """Those that run now, as far as it was told."""
-    found = (find(pid) for pid in parts_of(hold.pids, part))
-    return tuple(process for process in found if process is not None)
+    return tuple(process for process in parts_of(hold.parts, part) if lives(process))
 
 
 def demanded(hold: Hold, part: str = ALL) -> tuple[Process, ...]:

@@ -26,9 +26,14 @@ def kill(process: Process) -> Undo:
     return Undo("kill", _args(process))
 
 
-def limit(process: Process, what: int, soft: int, hard: int) -> Undo:
-    """Its resource limit `what` (resource.RLIMIT_...) back to these."""
-    return Undo("limit", {**_args(process), "what": what, "soft": soft, "hard": hard})
+def limit(process: Process, what: int, soft: int) -> Undo:
+    """Its resource limit `what` (resource.RLIMIT_...) back to `soft`, or as far as its hard one still allows."""
+    return Undo("limit", {**_args(process), "what": what, "soft": soft})
+
+
+def file_size(process: Process, bound: int, soft: int) -> Undo:
+    """RLIMIT_FSIZE of it, and of what it has started meanwhile, from `bound` back to `soft`."""
+    return Undo("file_size", {**_args(process), "bound": bound, "soft": soft})
 
 
 def relink(path: str, to: str) -> Undo:
@@ -52,16 +57,21 @@ def undo_all(undos: list[Undo]) -> tuple[str, ...]:
     for undo in undos:
         try:
             UNDOS[undo.what](undo.args)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, the others are undone and it is told
             problems.append(f"{undo.what}: {error}")
     return tuple(problems)
 
 
 def link_to(path: str, to: str) -> None:
     """A symbolic link in place of whatever is at `path`, with no moment between the two. Raises OSError."""
-    made = f"{path}.{os.getpid()}"
+    made = draft_of(path)
     os.symlink(to, made)
     os.replace(made, path)
+
+
+def draft_of(path: str) -> str:
+    """Where `link_to` makes the link that this process then puts in the place of `path`."""
+    return f"{path}.{os.getpid()}"
 
 
 def _args(process: Process) -> dict[str, float | str]:
@@ -84,7 +94,32 @@ def _limit(args: Args) -> None:
     process = _process(args)
     if lives(process):
         with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(process.pid, int(args["what"]), (int(args["soft"]), int(args["hard"])))
+            _raise_limit(process.pid, int(args["what"]), int(args["soft"]))
+
+
+def _file_size(args: Args) -> None:
+    import psutil  # no other fault is inherited
+
+    process, bound, soft = _process(args), int(args["bound"]), int(args["soft"])
+    limited = [process.pid] if lives(process) else []
+    while limited:  # those that were starting meanwhile, too
+        for pid in limited:
+            with contextlib.suppress(ProcessLookupError):
+                _raise_limit(pid, resource.RLIMIT_FSIZE, soft)
+        limited = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    if resource.prlimit(child.pid, resource.RLIMIT_FSIZE)[0] == bound != soft:
+                        limited.append(child.pid)
+
+
+def _raise_limit(pid: int, what: int, soft: int) -> None:
+    """Its soft limit back to this, or to its hard one where that is lower by now. Raises OSError."""
+    _, hard = resource.prlimit(pid, what)
+    if hard != resource.RLIM_INFINITY and (soft == resource.RLIM_INFINITY or soft > hard):
+        soft = hard
+    resource.prlimit(pid, what, (soft, hard))
 
 
 def _relink(args: Args) -> None:
@@ -103,6 +138,7 @@ def _unlock_clock(args: Args) -> None:
 
 UNDOS: Mapping[str, UndoFunction] = {
     "continue": _continue,
+    "file_size": _file_size,
     "kill": _kill,
     "limit": _limit,
     "relink": _relink,

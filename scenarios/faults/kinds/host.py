@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scenarios.faults.kinds.engine import TIME
 from scenarios.faults.kinds.kind import FaultKind, Need, Param, Unit, Via, count, seconds, size
 
 _SLOWER = "Waits longer; nothing else changes."
@@ -23,7 +24,7 @@ HOST = (
     FaultKind(
         "host.disk_full", Via.HOLDER, "the run's journal, and with it every other file of the runner, cannot grow",
         _UNTOUCHED, _UNTOUCHED,
-        (size("spare", 64 << 10, "bytes that it may still grow"),),
+        (size("spare", 64 << 10, "bytes that it may still grow"),), sole="the runner's limit of file sizes",
     ),
     FaultKind(
         "host.clock_step", Via.RUNNER, "the wall clock, as the harness sees it, jumps", _UNTOUCHED, _UNTOUCHED,
@@ -38,11 +39,12 @@ HOST = (
     FaultKind(
         "host.gpu_clock", Via.HOLDER, "the GPU's clock is held low, as under thermal throttling", _SLOWER,
         "Slows down evenly.", (count("mhz", 600, "graphics clock", 100, 5000),), (Need.LOCAL, Need.GPU),
+        sole="the clock of the GPU",
     ),
     FaultKind(
         "host.pause", Via.HOLDER, "a share of the target's time is taken away by short stops, as by a busy hypervisor",
         _SLOWER, "Slows down evenly and is not taken for hung.",
         (Param("stopped", Unit.SHARE, 0.5, "of the time", 0.05, 0.95), seconds("slice", 0.1, "one stop", 0.01, 1.0)),
-        (Need.PROCESS,),
+        (Need.PROCESS,), sole=TIME,
     ),
 )  # fmt: skip

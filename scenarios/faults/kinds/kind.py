@@ -70,7 +70,8 @@ def word(name: str, words: tuple[str, ...], about: str) -> Param:
 class FaultKind:
     """A kind of fault. `instant`: it is over as soon as it has struck; the others last as long as they are told.
 
-    client, server: what a correct one does, a sentence each.
+    client, server: what a correct one does, a sentence each. sole: what it must have to itself while it lasts, since it
+    puts back what it found there; empty for kinds of which any number can be on together.
     """
 
     name: str
@@ -81,6 +82,7 @@ class FaultKind:
     params: tuple[Param, ...] = ()
     needs: tuple[Need, ...] = ()
     instant: bool = False
+    sole: str = ""
 
     @property
     def family(self) -> str:

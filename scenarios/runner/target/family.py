@@ -15,26 +15,31 @@ class Family:
 
     def __init__(self, process: psutil.Process) -> None:
         self.process = process
-        self._parts: dict[str, int] = {}
+        self._children: list[psutil.Process] = []
         self._looked_s = float("-inf")
 
     @property
     def lives(self) -> bool:
-        try:
-            return bool(self.process.is_running()) and self.process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
+        return _runs(self.process)
 
     def parts(self) -> dict[str, int]:
-        """Process ids by part, at most a second old; empty once the server is gone."""
+        """Process ids by part, empty once the server is gone. What was started in the last second may be missing."""
         if not self.lives:
             return {}
         now_s = time.monotonic()
         if now_s - self._looked_s >= _FRESH_S:
             self._looked_s = now_s
-            children = enumerate(descendants(self.process), 1)
-            self._parts = {"server": self.process.pid, **{f"child-{number}": one.pid for number, one in children}}
-        return dict(self._parts)
+            self._children = descendants(self.process)
+        children = {f"child-{number}": one.pid for number, one in enumerate(self._children, 1) if _runs(one)}
+        return {"server": self.process.pid, **children}
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it is still this process: its number may have been given out again."""
+    try:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def descendants(process: psutil.Process) -> list[psutil.Process]:

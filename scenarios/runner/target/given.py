@@ -24,7 +24,8 @@ class GivenProcess:
         """Find the process now.
 
         Raises:
-            TargetError: there is none, it is another user's, or nothing of it listens on the target's port.
+            TargetError: there is none, it is another user's, this run is a part of it, or nothing of it listens on the
+            target's port.
         """
         self._family = Family(_checked(_read(self._text), self._address))
 
@@ -59,6 +60,10 @@ def _checked(pid: int, address: Address) -> psutil.Process:
         raise TargetError(f"there is no process {pid}; give the one that listens on port {address.port}") from error
     if uid != os.geteuid():
         raise TargetError(f"process {pid} is another user's; run this as the user that the target runs as")
+    own = psutil.Process()
+    if pid in (own.pid, *(one.pid for one in own.parents())):
+        what = f"process {pid} has started this run: what strikes its descendants would strike the run"
+        raise TargetError(f"{what}; give the one that listens on port {address.port}")
     if not any(address.port in _ports(one) for one in (process, *descendants(process))):
         what = f"neither process {pid} nor a child of it listens on port {address.port}"
         raise TargetError(f"{what}; give the one that does")

@@ -178,7 +178,8 @@ class LaunchedTarget:
                 await asyncio.gather(ending, serving, return_exceptions=True)
         finally:
             await self._clear()
-        return f"{command[0]} ended with code {code}"
+        background = "" if code else "; it must not go to the background: start it so that it stays until it is ended"
+        return f"{command[0]} ended with code {code}{background}"
 
     async def _start(self, command: list[str]) -> Process:
         """The program on its leash. Raises OSError, TargetError."""

@@ -2,7 +2,7 @@
 
 PID and PORT are the victim's, LINK a symbolic link to its model, with the journal beside it, PARAMS those that are not
 the kind's defaults, as JSON. One line on stdout once the fault is in force: the process ids of the guardian, or of the
-proxy, and of its children; or why it was refused.
+proxy, and of its children, none where the runner itself brings it about; or why it was refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from scenarios.address import DIRECT
+from scenarios.faults.clock_step import ClockStepInjector
 from scenarios.faults.holder import HolderInjector
 from scenarios.faults.injector import FaultRefused, Injector
 from scenarios.faults.kinds import KINDS
@@ -39,6 +40,8 @@ async def main(kind: str, pid: int, port: int, link: Path, params: dict[str, flo
         from scenarios.faults.proxy import ProxyInjector
 
         injector = await ProxyInjector.start(url, DIRECT, link.parent, 1)
+    elif KINDS[kind].via is Via.RUNNER:
+        injector = ClockStepInjector()
     else:
         subject = subject_of(lambda: {"server": pid}, url, link)
         injector = await HolderInjector.start(dataclasses.replace(subject, journal=link.parent / "journal.db"))

@@ -14,8 +14,11 @@ from tests.benchmarks.load_bench.table import Document, Row, load, merged, not_r
 
 
 def command(program: str, about: str | None, targets: Mapping[int, ModuleType]) -> int:
-    """Measure the targets that the command line names and print their table; an exit code. Each is a module with TARGET
-    (its number), TITLE and `measure(quick) -> list[Row]`."""
+    """Measure the targets that the command line names and print their table; an exit code.
+
+    Each is a module with TARGET (its number), TITLE, `measure(quick) -> list[Row]` and, where it has a table of its own
+    to show afterwards, `table() -> str`.
+    """
     parser = _parser(about, targets)
     args = parser.parse_args()
     numbers = sorted(targets) if args.all else args.only or []
@@ -29,7 +32,7 @@ def command(program: str, about: str | None, targets: Mapping[int, ModuleType]) 
             rows = _rows(targets[number], args.quick)
             for row in rows:
                 print(f"  {row.what}: {row.shown} ({row.asked}) {row.verdict}", file=sys.stderr, flush=True)
-            document = merged(document, number, rows, where)
+            document = merged(document, number, rows, where, getattr(targets[number], "table", str)())
             if args.json:
                 save(args.json, document)
         table = render(document)

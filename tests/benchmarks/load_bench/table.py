@@ -60,10 +60,14 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """The JSON file: the rows of the newest run of each target and, by its number, where that was."""
+    """The JSON file: the rows of the newest run of each target and, by its number, where that was.
+
+    tables: by number, what a target has to show beside its rows, as Markdown.
+    """
 
     rows: list[Row] = []
     places: dict[str, str] = {}
+    tables: dict[str, str] = {}
 
 
 def not_run(target: int, what: str, why: str) -> Row:
@@ -110,6 +114,8 @@ def render(document: Document) -> str:
     for target, where in sorted(document.places.items(), key=lambda item: int(item[0])):
         places.setdefault(where, []).append(target)
     lines += ["", *(f"Targets {', '.join(targets)}: {where}." for where, targets in places.items())]
+    for _, table in sorted(document.tables.items(), key=lambda item: int(item[0])):
+        lines += ["", table]
     return "\n".join(lines)
 
 
@@ -123,9 +129,11 @@ def load(path: Path) -> Document:
         raise ValueError(f"{path} is not a result of this benchmark ({error}); name another file") from error
 
 
-def merged(old: Document, target: int, rows: Sequence[Row], where: str) -> Document:
-    """`old` with these rows in the place of earlier ones of the same target."""
-    return Document([*(row for row in old.rows if row.target != target), *rows], old.places | {str(target): where})
+def merged(old: Document, target: int, rows: Sequence[Row], where: str, table: str = "") -> Document:
+    """`old` with these rows, and this table, in the place of earlier ones of the same target."""
+    kept = [row for row in old.rows if row.target != target]
+    tables = {number: text for number, text in old.tables.items() if number != str(target)}
+    return Document([*kept, *rows], old.places | {str(target): where}, tables | ({str(target): table} if table else {}))
 
 
 def save(path: Path, document: Document) -> None:
