@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "scenarios": "list, show or check scenarios",
     "runs": "list the runs made so far, newest first",
     "show": "the verdict and the evidence of one run",
+    "compare": "hold one run against another; regressions first",
     "watch": "follow a run while it goes on",
     "report": "write a run's report again: text, JSON, JUnit, Markdown",
     "export": "a run's observations as JSON lines or CSV",
