@@ -88,7 +88,8 @@ def create(path: Path) -> None:
                 db.close()
             os.link(draft, path)
         finally:
-            draft.unlink()
+            for name in (draft.name, f"{draft.name}-wal", f"{draft.name}-shm"):  # the last two where it was not closed
+                draft.with_name(name).unlink(missing_ok=True)
     except FileExistsError as error:
         raise JournalError(f"{path}: there is a journal already; a run never overwrites one") from error
     except (OSError, sqlite3.Error) as error:

@@ -74,6 +74,22 @@ def test_a_disk_that_stays_full_is_a_clear_error_that_names_the_file(
     assert committed(writer.path) == []
 
 
+@pytest.mark.parametrize("room", [0, 5_000, 30_000])
+def test_a_journal_for_which_there_is_no_room_leaves_nothing_behind(tmp_path: Path, room: int) -> None:
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from scenarios.journal import JournalWriter\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "JournalWriter(Path(sys.argv[1], 'run', 'journal.sqlite'))\n"
+    )
+    command = (sys.executable, "-c", script, str(tmp_path), str(room))
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert "cannot make a journal there" in done.stderr
+    assert "choose another --runs-dir" in done.stderr
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_a_file_system_without_room_loses_nothing_that_was_committed(tmp_path: Path) -> None:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a small file system of their own (unshare -rm)")

@@ -149,13 +149,11 @@ class Guardian:
     def _fork(self, said: HoldThis) -> None:
         order, subject = said.order, self._subject
         assert subject is not None, "what is under trial is told before any order"
-        ours, theirs = socket.socketpair()
         try:
+            ours, theirs = socket.socketpair()
             pid = os.fork()
         except OSError as error:
             self._runner.send(Refused(order.number, f"no process can be started for it ({error.strerror})"))
-            theirs.close()
-            ours.close()
             return
         if pid == 0:
             self._be_a_holder(said, subject, theirs)

@@ -83,9 +83,12 @@ class HolderInjector:
         Raises:
             HarnessError: it cannot be started.
         """
-        ours, theirs = socket.socketpair()
-        lifeline_read, lifeline = os.pipe()
-        tail, tail_write = os.pipe()
+        try:
+            ours, theirs = socket.socketpair()
+            lifeline_read, lifeline = os.pipe()
+            tail, tail_write = os.pipe()
+        except OSError as error:
+            raise HarnessError(f"the process that holds faults cannot be started ({error.strerror})") from error
         descriptors = (theirs.fileno(), lifeline_read, tail_write)
         path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH", ""))))
         try:

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +60,11 @@ class Attempt:
 def measure(quick: bool) -> list[Row]:
     """100 kills of each kind; 3 where `quick`."""
     rounds = 3 if quick else 100
-    return [row(kind, rounds) for kind in KINDS.values()]
+    rows = []
+    for kind in KINDS.values():
+        rows.append(row(kind, rounds))
+        print(f"  {rows[-1].what}: {rows[-1].shown} {rows[-1].verdict}", file=sys.stderr, flush=True)
+    return rows
 
 
 def row(kind: FaultKind, rounds: int) -> Row:
@@ -95,7 +101,7 @@ def attempt(kind: str, who: tuple[str, ...]) -> Attempt:
             said = json.loads(runner.stdout.readline() or '"the runner ended"')
             if isinstance(said, str):
                 return Attempt(refused=said)
-            processes = [psutil.Process(pid) for pid in said if psutil.pid_exists(pid)]
+            processes = list(_found(said))
             if kind in _SEEN and not left(target, link, limits, []):
                 return Attempt(problem="nothing of it was to be seen")
             began_s = time.monotonic()
@@ -116,10 +122,22 @@ def attempt(kind: str, who: tuple[str, ...]) -> Attempt:
             runner.stdout.close()
 
 
+def _found(pids: list[int]) -> Iterator[psutil.Process]:
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            yield psutil.Process(pid)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def left(target: Victim, link: Path, limits: tuple[int, int], processes: list[psutil.Process]) -> str:
     """What is still there of a fault; empty where nothing is."""
-    running = [one.pid for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-    if running:
+    if running := [one.pid for one in processes if _runs(one)]:
         return f"processes {running} run"
     if not link.is_symlink() or link.readlink() != DEMO_MODEL:
         return "the model's link leads elsewhere"
