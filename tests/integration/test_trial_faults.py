@@ -25,6 +25,7 @@ from scenarios.result import ResultDocument, Verdict
 from scenarios.runner import RunOptions, read_interrupted, resume_trial, trial
 from scenarios.runner.clean_slots import CleanSlots
 from scenarios.runner.injectors import InPath, Starts
+from scenarios.runner.target import Target
 from scenarios.runs import journal_path
 from scenarios.tick import Event, Tick
 from scenarios.toml.matrix import slots
@@ -46,9 +47,9 @@ class Hands:
     def __init__(self) -> None:
         self.proxies: list[StandIn] = []
         self.holders: list[StandIn] = []
-        self.target: trial.Target
+        self.target: Target
 
-    def starts(self, options: RunOptions, target: trial.Target, journal: Path) -> Starts:
+    def starts(self, options: RunOptions, target: Target, journal: Path) -> Starts:
         self.target = target
 
         async def proxy() -> InPath:
@@ -193,7 +194,11 @@ async def test_an_aborted_run_that_is_stopped_at_once_stays_aborted(tmp_path: Pa
     abort = (Condition("error_rate", above=0.5, for_s=0.5),)
     async with ScriptedServer(broken) as server:
         chosen = options(server.url, tmp_path, duration_s=60.0, abort=abort)
-        running = asyncio.create_task(trial_of(chosen, watch, on_event(watch, "abort", lambda: running.cancel())))
+
+        def stop() -> None:
+            running.cancel()
+
+        running = asyncio.create_task(trial_of(chosen, watch, on_event(watch, "abort", stop)))
         with pytest.raises(asyncio.CancelledError):
             await running
     with JournalReader(journal_path(tmp_path, "r1")) as reader:
