@@ -28,6 +28,7 @@ from scenarios.verdict import conclude
 
 SCENARIO, INSTRUMENT, DRIFT, PROBES, CHAOS = "scenario", "instrument", "drift", "probes", "chaos"  # keys of meta
 SETTLED = "settled"  # of a run that its gates ended early: the first so many requests of the plan decided it
+PHASE_RUN = "phase.run"  # the event that a plan is sent; its time is that of the first request
 PHASE_JUDGE = "phase.judge"  # the event from which on nothing is read for the document
 PHASE_DONE = "phase.done"  # the event that the document is followed by
 RESUMED = "run.resumed"
@@ -89,8 +90,7 @@ def rebuild(reader: JournalReader) -> ResultDocument:
     summary = summarise_columns(columns, context, measured)
     if scenario.chaos is None:
         gates = judge(scenario.gates, samples)
-        spoilt = error.spoils_all()  # then nothing was seen that could rule the run out
-        verdict, why = conclude(gates, interrupted, "" if spoilt else ruled_out(events))
+        verdict, why = conclude(gates, interrupted, ruled_out(events), error.spoils_all())
     else:  # its gates were asked about each try
         record = _chaos(reader)
         found = chaos_of(record)
@@ -226,7 +226,8 @@ def events_of_run(events: Sequence[Event]) -> list[Event]:
 def stopped_at(events: Sequence[Event], last: Tick | None) -> float:
     """When the run stopped to send, in its seconds: at the word of operator, gates or a condition that aborts it.
 
-    Else when it was last heard of: a fault may have begun or ended since the last tick.
+    Else when it was last heard of: a fault may have begun or ended since the last tick. What tells when the first
+    request is due tells of a time that may not have come.
     """
     stop_s: float | None = None
     for event in events:
@@ -236,8 +237,9 @@ def stopped_at(events: Sequence[Event], last: Tick | None) -> float:
             stop_s = event.t_s
     if stop_s is not None:
         return stop_s
-    heard = [event.t_s for event in events] + ([] if last is None else [last.t_s])
-    return max(heard, default=0.0) if last is not None else 0.0
+    if last is None:
+        return 0.0
+    return max([last.t_s, *(event.t_s for event in events if event.kind not in (PHASE_RUN, RESUMED))])
 
 
 def worst_of(before: Facts, now: Facts) -> Facts:

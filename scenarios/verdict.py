@@ -13,11 +13,16 @@ _RANK = (
 )
 
 
-def conclude(gates: Sequence[GateResult], interrupted: bool = False, ruled_out: str = "") -> tuple[Verdict, str]:
+def conclude(
+    gates: Sequence[GateResult], interrupted: bool = False, ruled_out: str = "", spoilt: str = ""
+) -> tuple[Verdict, str]:
     """The verdict and its sentence. GO only when every gate passed in a run that ran to its end and had a gate.
 
-    ruled_out: the sentence of a run that is NO-GO whatever its gates say, such as one that was aborted.
+    ruled_out: the sentence of a run that is NO-GO whatever its gates say, such as one that was aborted. spoilt: why
+    nothing that the harness saw can be trusted; that such a run was ruled out says nothing about the service.
     """
+    if ruled_out and spoilt:
+        return Verdict.INVALID, f"The run cannot be judged: {spoilt}."
     if ruled_out:
         return Verdict.NO_GO, ruled_out
     for worst, verdict in _RANK:

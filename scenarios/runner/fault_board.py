@@ -6,10 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
-
-import msgspec
 
 from scenarios.conditions import Watch, in_words
 from scenarios.definition import FaultSpec
@@ -20,14 +17,13 @@ from scenarios.faults.possible import Setting
 from scenarios.faults.words import params_in_words
 from scenarios.rebuild import FAULT_WITHHELD
 from scenarios.runner.fault_rules import FaultRules
+from scenarios.runner.held_fault import ENDING_S, HeldFault
 from scenarios.tick import ActiveFault, Event, FaultMark, Tick
 
 RECOVERY_LIMIT_S = 60.0  # so long the board waits for a target that is ours to serve again after it was struck
 
 _RUN_OVER = "the run was over"
-_ROOM_S = 2.0  # so long a planned fault waits for an earlier one to be undone
 _LOOK_S = 0.02
-_ENDING_S = 10.0  # so long whoever holds a fault has to undo it
 
 
 class Subject(Protocol):
@@ -54,31 +50,6 @@ class Emit(Protocol):
     ) -> None: ...
 
 
-@dataclass(slots=True)
-class _Held:
-    """A fault that somebody was ordered to bring about. since_s: None until it is in force; why: it was ended early."""
-
-    fault: FaultSpec
-    mark: FaultMark
-    task: asyncio.Task[None]
-    watch: Watch | None
-    since_s: float | None = None
-    by: Injector | None = None  # who holds it; None before and afterwards
-    why: str = ""
-
-    @property
-    def shown(self) -> ActiveFault:
-        since_s = self.since_s or 0.0
-        until_s = None if self.mark.instant else since_s + self.fault.for_s
-        return ActiveFault(
-            kind=self.fault.kind,
-            since_s=since_s,
-            number=self.mark.number,
-            until_s=until_s,
-            words=self.mark.words,
-        )
-
-
 class FaultBoard:
     """Numbers the faults of a run from 1, has them brought about one by one, and lets none outlive `follow`."""
 
@@ -103,10 +74,11 @@ class FaultBoard:
         self._now_s = now_s
         self._emit = emit
         self._unsteady = unsteady
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, HeldFault] = {}
         self._numbers = 0
         self._first_place = 0  # of a run that goes on: so many of its planned faults have come already
         self._nursery: asyncio.TaskGroup | None = None
+        self._turn = asyncio.Lock()  # of the planned faults that wait for room: first come, first served
         self._steady: bool | None = None  # None: no planned fault has come yet
 
     @property
@@ -160,36 +132,20 @@ class FaultBoard:
         """End the faults whose condition holds now."""
         for one in self._held.values():
             if one.watch and one.fault.until and one.since_s is not None and one.watch.holds(tick):
-                self._end(one, in_words(one.fault.until))
+                one.end(in_words(one.fault.until))
 
     def end_all(self, why: str) -> int:
         """Have all that is on ended, and say how much that is; each end is journalled when it is undone."""
         for one in self._held.values():
-            self._end(one, why)
+            one.end(why)
         return len(self._held)
 
     async def finish(self, why: str) -> None:
         """End what is on, and begin nothing any more; returns when all is undone."""
         self._nursery = None
         self.end_all(why)
-        tasks = [one.task for one in self._held.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=_ENDING_S)
-        for one in self._held.values():  # nobody has answered: whether it is undone is not known
-            one.mark = msgspec.structs.replace(one.mark, undone=False)
-            one.task.cancel()
-        if tasks:
+        if tasks := [one.task for one in self._held.values()]:
             await asyncio.wait(tasks)
-
-    @staticmethod
-    def _end(one: _Held, why: str) -> None:
-        if one.why:
-            return
-        one.why = why
-        if one.by is None:
-            one.task.cancel()
-        else:
-            one.by.end(one.mark.number)
 
     async def _follow(self, nursery: asyncio.TaskGroup, planned: Sequence[FaultSpec]) -> None:
         """Begin each planned fault when its time comes, in their order."""
@@ -220,7 +176,8 @@ class FaultBoard:
     async def _bring(self, fault: FaultSpec, place: int | None) -> None:
         """One fault from its order to its end. place: among the planned ones; None: it was asked for."""
         if place is not None:
-            await self._room()
+            async with self._turn:
+                await self._room()
         mark, now_s = self._mark(fault), self._now_s()
         no = "fault.refused" if place is None else "fault.skipped"
         if self._nursery is None:  # its turn came when all were being ended
@@ -231,7 +188,7 @@ class FaultBoard:
             return
         task = asyncio.current_task()
         assert task is not None
-        held = _Held(fault, mark, task, None if fault.until is None else Watch(fault.until))
+        held = HeldFault(fault, mark, task, None if fault.until is None else Watch(fault.until))
         self._held[mark.number] = held
         try:
             await self._hold(held, str(place) if place is not None else f"asked {mark.number}")
@@ -248,36 +205,34 @@ class FaultBoard:
         return [(one.fault, now_s if one.since_s is None else one.since_s) for one in self._held.values()]
 
     async def _room(self) -> None:
-        """Wait for what is still being undone: it may take longer than the plan had thought."""
+        """Wait for what should be over by now and is still being undone: that takes as long as it takes."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(_ROOM_S):
-                while self._nursery is not None and self._rules.full(self._on(self._now_s()), self._now_s()):
-                    tasks = [one.task for one in self._held.values()]
-                    await asyncio.wait(tasks, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(ENDING_S):
+                while self._nursery is not None and self._rules.full(self._on(now_s := self._now_s()), now_s):
+                    late = [one.task for one in self._held.values() if one.over_by_s <= now_s]
+                    if not late:
+                        return
+                    await asyncio.wait(late, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _hold(self, held: _Held, place: str) -> None:
-        fault, deaths = held.fault, self._subject.deaths
+    async def _hold(self, held: HeldFault, place: str) -> None:
+        deaths = self._subject.deaths
+        injector = await self._injector(KINDS[held.fault.kind].via)
+        order = self._rules.order(held.mark.number, held.fault, place)
 
         def begun() -> None:
-            held.since_s, held.by = self._now_s(), injector
+            held.since_s = self._now_s()
             self._emit("fault.start", _said(held.mark.kind, held.mark.words), fault=held.mark)
 
-        injector = await self._injector(KINDS[fault.kind].via)
-        order = self._rules.order(held.mark.number, fault, place)
-        try:
-            ended = await injector.hold(order, begun)
-        finally:
-            held.by = None
-        held.mark = msgspec.structs.replace(held.mark, undone=ended.undone, facts=ended.facts)
+        ended = await held.ended(injector, order, begun)
         recovery_s = await self._recovery_s(held, deaths)
-        self._emit("fault.end", _said(held.mark.kind, held.why or ended.why), recovery_s=recovery_s, fault=held.mark)
+        self._emit("fault.end", _said(held.mark.kind, ended.why), recovery_s=recovery_s, fault=held.mark)
 
-    def _over(self, held: _Held, no: str, why: str) -> None:
+    def _over(self, held: HeldFault, no: str, why: str) -> None:
         """Journal the end of a fault that did not end by itself; `no`: where it had not even begun."""
         kind = no if held.since_s is None else "fault.end"
         self._emit(kind, _said(held.mark.kind, why), fault=held.mark)
 
-    async def _recovery_s(self, held: _Held, deaths: int) -> float | None:
+    async def _recovery_s(self, held: HeldFault, deaths: int) -> float | None:
         """From the strike until a target of ours serves again; None where that is not seen or was not in question."""
         kind = KINDS[held.fault.kind]
         struck = kind.instant and not {Need.PROCESS, Need.MODEL}.isdisjoint(kind.needs)

@@ -20,7 +20,7 @@ from scenarios.gates import EarlyEnd
 from scenarios.journal import JournalWriter
 from scenarios.load.pool import LoadPool
 from scenarios.plan import Plan
-from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, PHASE_JUDGE, RESUMED, Facts, worst_of
+from scenarios.rebuild import DRIFT, INSTRUMENT, PHASE_DONE, PHASE_JUDGE, PHASE_RUN, RESUMED, Facts, worst_of
 from scenarios.result import ResultDocument, Resumed
 from scenarios.runner.beside import beside
 from scenarios.runner.clean_slots import CleanSlots
@@ -198,7 +198,7 @@ class Trial:
             pool.start(self.clock.start())
             self._phase = "running"
             text = f"{len(leg.plan):,} requests, plan {self.record.info.plan_hash[:16]}"
-            self.record.emit("phase.run", text, at_s=float(leg.plan.due_ns[0]) / NS)
+            self.record.emit(PHASE_RUN, text, at_s=float(leg.plan.due_ns[0]) / NS)
             await beside(
                 self._receive(pool, leg, intake),
                 self.faults.follow(faults),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import os
+import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,18 +15,22 @@ from scripted_server import ScriptedServer, Turn
 from test_trial import Watch, fine, options
 
 from scenarios.definition import Blast, Condition, FaultSpec, GateSpec, Matrix, Phase
-from scenarios.errors import NotResumable
+from scenarios.errors import NotResumable, TargetError
 from scenarios.faults.asked import encode
 from scenarios.faults.injector import Injector
+from scenarios.gates import instrument
 from scenarios.journal import JournalReader, send_command
 from scenarios.rebuild import rebuild
-from scenarios.result import Verdict
+from scenarios.result import ResultDocument, Verdict
 from scenarios.runner import RunOptions, read_interrupted, resume_trial, trial
 from scenarios.runner.clean_slots import CleanSlots
 from scenarios.runner.injectors import InPath, Starts
+from scenarios.runner.target import Target
 from scenarios.runs import journal_path
 from scenarios.tick import Event, Tick
+from scenarios.toml.matrix import slots
 from tests.fault_stand_ins import StandIn
+from tests.planted.scenario import launch
 
 SLOW = FaultSpec("network.latency", 0.2, for_s=60.0, params=(("delay", 0.2), ("jitter", 0.0), ("direction", "down")))
 HOG = FaultSpec("host.cpu", 0.2, for_s=0.3, params=(("processes", 1.0), ("load", 1.0)))
@@ -39,8 +47,11 @@ class Hands:
     def __init__(self) -> None:
         self.proxies: list[StandIn] = []
         self.holders: list[StandIn] = []
+        self.target: Target
 
-    def starts(self, options: RunOptions, target: trial.Target, journal: Path) -> Starts:
+    def starts(self, options: RunOptions, target: Target, journal: Path) -> Starts:
+        self.target = target
+
         async def proxy() -> InPath:
             self.proxies.append(StandIn(base_url=target.base_url))
             return self.proxies[-1]
@@ -54,7 +65,9 @@ class Hands:
 
 @pytest.fixture
 def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
+    """That this machine may be busy spoils no verdict here."""
     hands = Hands()
+    monkeypatch.setattr(instrument, "MOST_LATE", 1.0)
     monkeypatch.setattr(trial, "starts_of", hands.starts)
     return hands
 
@@ -150,7 +163,7 @@ async def test_faults_asked_for_live_come_with_their_parameters_and_one_command_
     assert over.text == "host.cpu: the operator ended it"
 
 
-async def trial_of(chosen: RunOptions, watch: Watch, hear: Callable[[Event], None]) -> object:
+async def trial_of(chosen: RunOptions, watch: Watch, hear: Callable[[Event], None]) -> ResultDocument:
     from scenarios.runner import run_trial
 
     return await run_trial(chosen, watch.tick, hear, watch.stop)
@@ -174,6 +187,40 @@ async def test_a_condition_that_holds_aborts_the_run_which_is_no_go_and_not_resu
         assert rebuild(reader) == document
     with pytest.raises(NotResumable, match="was aborted"):
         read_interrupted(path)
+
+
+async def test_an_aborted_run_that_is_stopped_at_once_stays_aborted(tmp_path: Path, hands: Hands) -> None:
+    watch = Watch()
+    abort = (Condition("error_rate", above=0.5, for_s=0.5),)
+    async with ScriptedServer(broken) as server:
+        chosen = options(server.url, tmp_path, duration_s=60.0, abort=abort)
+
+        def stop() -> None:
+            running.cancel()
+
+        running = asyncio.create_task(trial_of(chosen, watch, on_event(watch, "abort", stop)))
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    with JournalReader(journal_path(tmp_path, "r1")) as reader:
+        assert reader.run().state == "aborted"
+        assert rebuild(reader).verdict is Verdict.NO_GO
+    assert "operator.stop" not in watch.kinds
+
+
+async def test_an_aborted_run_that_fails_afterwards_stays_aborted(tmp_path: Path, hands: Hands) -> None:
+    watch = Watch()
+    abort = (Condition("error_rate", above=0.5, for_s=0.5),)
+
+    def fail() -> None:
+        raise TargetError("it broke")
+
+    async with ScriptedServer(broken) as server:
+        chosen = options(server.url, tmp_path, duration_s=60.0, abort=abort)
+        with pytest.raises(TargetError):
+            await trial_of(chosen, watch, on_event(watch, "phase.judge", fail))
+    with JournalReader(journal_path(tmp_path, "r1")) as reader:
+        assert reader.run().state == "aborted"
+    assert "run.failed" in watch.kinds
 
 
 async def test_a_stop_ends_faults_first_and_none_begins_any_more(tmp_path: Path, hands: Hands) -> None:
@@ -252,6 +299,40 @@ async def test_the_slots_of_a_matrix_are_looked_after_with_every_tick(
     assert len(seen) > 4
 
 
+async def test_a_target_that_hangs_at_the_end_of_a_slot_serves_again_in_the_next_one(
+    tmp_path: Path, hands: Hands
+) -> None:
+    watch = Watch()
+    matrix = Matrix(kinds=("host.cpu", "host.memory"), slot_s=2.0, lead_s=0.4, length_s=0.2)
+    hung: list[int] = []
+
+    def hang() -> None:
+        if not hung:
+            hung.extend(hands.target.processes().values())
+            os.kill(hung[0], signal.SIGSTOP)  # and nobody undoes it
+
+    chosen = options("", tmp_path, duration_s=6.0, matrix=matrix, faults=slots(matrix))
+    chosen = dataclasses.replace(chosen, target=None, launch=launch("none", tmp_path))
+    document = await trial_of(chosen, watch, on_event(watch, "fault.start", hang))
+    (restored,) = [event for event in watch.events if event.kind == "target.restored"]
+    assert "none had ended in 1.4 s" in restored.text
+    assert document.summary.outcomes["ok"] > 20
+    ticks = [tick for tick in watch.ticks if tick.engine.state == "ready" and tick.t_s > restored.t_s]
+    assert ticks[-1].done > ticks[0].done
+
+
+async def test_a_matrix_has_the_runners_clock_jump_between_faults_of_the_road(tmp_path: Path, hands: Hands) -> None:
+    watch = Watch()
+    matrix = Matrix(kinds=("network.latency", "host.clock_step", "network.slice"), slot_s=0.6, lead_s=0.1, length_s=0.2)
+    async with ScriptedServer(fine) as server:
+        document = await watch.run(options(server.url, tmp_path, matrix=matrix, faults=slots(matrix)))
+    assert "fault.skipped" not in watch.kinds
+    assert [order.kind for order in hands.proxies[0].orders] == ["network.latency", "network.slice"]
+    (step,) = [event.fault for event in watch.events if event.fault and event.kind == "fault.end"][1:2]
+    assert (step.kind, step.undone, list(step.facts)) == ("host.clock_step", True, ["step_s"])
+    assert document.summary.outcomes["ok"] == 40
+
+
 async def test_a_guardian_that_dies_takes_its_faults_along_and_the_next_one_has_a_new_one(
     tmp_path: Path, hands: Hands
 ) -> None:
@@ -284,3 +365,23 @@ async def test_a_run_that_goes_on_meets_only_the_faults_that_had_not_come(tmp_pa
     assert [order.number for proxy in hands.proxies for order in proxy.orders] == [1, 2]
     assert hands.proxies[0].orders[0].seed != hands.proxies[1].orders[0].seed
     assert document.summary.outcomes["ok"] + document.summary.outcomes.get("cancelled", 0) == 60
+
+
+async def test_a_fault_that_a_run_died_with_has_its_end_before_the_run_goes_on(tmp_path: Path, hands: Hands) -> None:
+    watch, again = Watch(), Watch()
+    path = journal_path(tmp_path, "r1")
+    async with ScriptedServer(fine) as server:
+        chosen = options(server.url, tmp_path, duration_s=3.0, faults=(SLOW,))
+        await trial_of(chosen, watch, on_event(watch, "fault.start", watch.stop.set))
+        with sqlite3.connect(path) as journal:  # as a runner leaves it that is killed while the fault is on
+            rows = journal.execute("SELECT id, body FROM event").fetchall()
+            last = next(row for row, body in rows if b"fault.start" in body)
+            journal.execute("DELETE FROM event WHERE id > ?", (last,))
+        journal.close()
+        document = await resume_trial(path, None, again.tick, again.events.append, again.stop)
+    (end,) = [event for event in again.events if event.kind == "fault.end"]
+    (fault,) = document.summary.faults
+    assert again.kinds.index("fault.end") < again.kinds.index("run.resumed")
+    assert end.t_s == fault.end_s
+    with JournalReader(path) as reader:
+        assert rebuild(reader) == document

@@ -184,6 +184,11 @@ def test_nothing_found_is_said_of_the_tries_that_were_made_and_no_more() -> None
     assert conclude_search(found, gates_of_search(found, (), "it slept"), interrupted=False)[0] is Verdict.INVALID
 
 
+def test_a_search_that_never_came_to_its_end_is_not_go() -> None:
+    found = chaos_of(msgspec.structs.replace(FOUND_NONE, ended=""))
+    assert conclude_search(found, gates_of_search(found, (), ""), interrupted=False)[0] is Verdict.INCONCLUSIVE
+
+
 def test_a_search_that_tried_nothing_says_nothing() -> None:
     found = chaos_of(ChaosRecord(possible=3))
     gates = gates_of_search(found, (), "")

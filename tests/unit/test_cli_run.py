@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from test_report_samples import RUN_ID, make_document, make_gate, make_tick, write_journal
 
@@ -17,9 +20,14 @@ import scenarios.runner
 from console.cli import code_of, main
 from console.exits import Exit
 from console.output import check_writable, write_atomically
+from scenarios.definition import Chaos, Keep
 from scenarios.errors import HarnessError, StoppedEarly, TargetError
+from scenarios.journal import JournalWriter
+from scenarios.rebuild import SCENARIO
 from scenarios.result import GateVerdict, ResultDocument, Verdict
 from scenarios.runner import RunOptions
+from scenarios.runner.options import means_of
+from scenarios.runner.record import ALIVE_AT, MEANS
 from scenarios.tick import Event
 
 RUN = ["run", "peak-traffic", "--run-id", RUN_ID]
@@ -170,6 +178,27 @@ def test_ctrl_c_stops_the_run_cleanly_and_keeps_the_journal(
     out, err = capsys.readouterr()
     assert "interrupted after 6 of 320" in out
     assert f"the journal is kept in {runs / RUN_ID / 'journal.sqlite'}" in err
+
+
+@pytest.mark.parametrize("search", [None, Chaos()])
+def test_a_run_that_was_stopped_is_said_to_go_on_where_it_can(
+    search: Chaos | None, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run_trial(options: RunOptions, *_: object) -> ResultDocument:
+        document = make_document(Verdict.INCONCLUSIVE, state="interrupted")
+        path = write_journal(options.runs_dir, document, state="interrupted", run_id=options.run_id)
+        with closing(JournalWriter.reopen(path, Keep())) as journal:
+            scenario = dataclasses.replace(options.scenario, chaos=search)
+            journal.set_meta(SCENARIO, msgspec.json.encode(scenario).decode())
+            journal.set_meta(MEANS, msgspec.json.encode(means_of(options)).decode())
+            journal.set_meta(ALIVE_AT, "0.0")
+        return document
+
+    monkeypatch.setattr(scenarios.runner, "run_trial", run_trial)
+    assert main(RUN) == Exit.INTERRUPTED
+    err = capsys.readouterr().err
+    assert f"`seatrial show {RUN_ID}` reads it" in err
+    assert (f"`seatrial resume {RUN_ID}` goes on" in err) == (search is None)
 
 
 def test_a_second_ctrl_c_ends_a_run_that_does_not_stop(

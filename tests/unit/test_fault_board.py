@@ -12,7 +12,7 @@ from scenarios.definition import Blast, Condition, FaultSpec
 from scenarios.faults.injector import FaultRefused, Injector
 from scenarios.faults.kinds import Via
 from scenarios.faults.possible import Setting
-from scenarios.runner import fault_board
+from scenarios.runner import fault_board, held_fault
 from scenarios.runner.fault_board import FaultBoard
 from scenarios.runner.fault_rules import FaultRules
 from scenarios.tick import Event, FaultMark, Quantiles, Tick
@@ -190,7 +190,7 @@ async def test_a_fault_that_is_ended_early_says_what_it_did_as_well() -> None:
 
 
 async def test_a_fault_whose_holder_does_not_answer_is_not_said_to_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fault_board, "_ENDING_S", 0.01)
+    monkeypatch.setattr(held_fault, "ENDING_S", 0.01)
     bench = Bench()
     bench.hands.deaf = True
     task = bench.start(SLOW)
@@ -200,6 +200,43 @@ async def test_a_fault_whose_holder_does_not_answer_is_not_said_to_be_undone(mon
     mark = bench.events[-1].fault
     assert mark is not None
     assert not mark.undone
+
+
+async def test_a_fault_whose_task_is_cancelled_tells_what_its_holder_said_of_it() -> None:
+    bench = Bench()
+    task = bench.start(SLOW)
+    await bench.until("fault.start")
+    (holding,) = (one for one in asyncio.all_tasks() if "_bring" in repr(one.get_coro()))
+    holding.cancel()  # as a task group does when another of its tasks fails
+    await bench.until("fault.end")
+    mark = bench.events[-1].fault
+    assert mark is not None
+    assert (mark.undone, mark.facts) == (True, {"hit": 3.0})
+    await ended(task)
+
+
+async def test_a_fault_that_has_struck_is_not_waited_for_once_all_are_ended() -> None:
+    bench = Bench()
+    task = bench.start(KILL)
+    await bench.until("fault.start")
+    bench.board.end_all("the operator ended it")  # while it is held, or while the target is on its way back
+    await bench.board.finish("the run was over")
+    assert bench.told == ["fault.start 1", "fault.end 1"]
+    mark = bench.events[-1].fault
+    assert mark is not None
+    assert mark.undone
+    await ended(task)
+
+
+async def test_a_fault_that_was_asked_for_when_all_were_being_ended_is_refused() -> None:
+    bench = Bench()
+    task = bench.start(SLOW)
+    await bench.until("fault.start")
+    bench.board.inject(BRIEF)
+    await bench.board.finish("the run was aborted")  # before the task of the other one has had its turn
+    assert bench.hands.log == ["begin 1", "undo 1"]
+    assert sorted(bench.told) == ["fault.end 1", "fault.refused 2", "fault.start 1"]
+    await ended(task)
 
 
 async def test_a_fault_ends_by_itself_with_what_it_did() -> None:
@@ -295,6 +332,24 @@ def test_what_one_fault_has_to_itself_is_not_given_to_another_one_meanwhile() ->
     assert "the link to the model" in rules.obstacle(swapped, Setting(), [(missing, 0.0)], 1.0)
     assert rules.obstacle(stop, Setting(), [(files, 0.0), (missing, 0.0)], 1.0) == ""
     assert rules.obstacle(files, Setting(), [(files, 0.0)], 4.9) == ""  # it is about to end, and is waited for
+
+
+async def test_planned_faults_that_wait_for_room_come_one_by_one_in_their_order() -> None:
+    bench = Bench(FaultRules(1, Blast(at_once=1)))
+    slow = dataclasses.replace(SLOW, for_s=0.1)
+    task = bench.start(slow, dataclasses.replace(slow, for_s=0.05), BRIEF)
+    await bench.until("fault.end", 3)
+    await ended(task)
+    assert bench.hands.log == ["begin 1", "undo 1", "begin 2", "undo 2", "begin 3", "undo 3"]
+    assert [event.fault.kind for event in bench.events if event.fault][-1] == BRIEF.kind
+
+
+async def test_a_planned_fault_does_not_wait_for_one_that_is_to_stay() -> None:
+    bench = Bench(FaultRules(1, Blast(at_once=1)))
+    task = bench.start(SLOW, BRIEF)
+    await bench.until("fault.skipped")
+    assert bench.hands.log == ["begin 1"]
+    await ended(task)
 
 
 async def test_each_fault_has_chance_of_its_own_and_the_same_one_again() -> None:

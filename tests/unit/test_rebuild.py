@@ -13,7 +13,7 @@ from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Keep, Phase, S
 from scenarios.errors import JournalError
 from scenarios.journal import JournalReader, JournalWriter
 from scenarios.observation import Observation, Outcome
-from scenarios.rebuild import INSTRUMENT, SCENARIO, fired_faults, rebuild
+from scenarios.rebuild import INSTRUMENT, SCENARIO, fired_faults, rebuild, stopped_at
 from scenarios.request import PlannedRequest
 from scenarios.result import FaultOutcome, GateVerdict, ResultDocument, RunInfo, Verdict
 from scenarios.summary import FiredFault
@@ -207,6 +207,18 @@ def test_a_fault_that_a_run_died_with_is_over_when_the_run_is_resumed() -> None:
         fault("fault.end", 11.0, 1),
     ]
     assert [(one.at_s, one.end_s) for one in fired_faults(events, 40.0)] == [(2.0, 7.0), (9.0, 11.0)]
+
+
+def test_a_run_that_died_was_last_heard_of_by_its_newest_tick_or_event() -> None:
+    last, later = make_tick(t_s=10.0), fault("fault.start", 10.1, 1)
+    assert stopped_at([fault("fault.start", 3.0, 1)], last) == 10.0
+    assert stopped_at([fault("fault.start", 3.0, 1), later], last) == 10.1
+    assert stopped_at([later], None) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["phase.run", "run.resumed"])
+def test_when_the_first_request_is_due_is_not_when_the_run_was_last_heard_of(kind: str) -> None:
+    assert stopped_at([Event(t_s=60.0, kind=kind, text="")], make_tick(t_s=10.0)) == 10.0
 
 
 def test_a_spike_that_a_stopped_run_never_reached_is_no_disturbance(tmp_path: Path) -> None:

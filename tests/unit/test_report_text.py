@@ -74,6 +74,8 @@ def test_control_characters_from_outside_do_not_reach_the_terminal(width: int, t
 def test_an_incomplete_run_says_how_far_it_came() -> None:
     interrupted = material(make_document(state="interrupted"), observed=12)
     assert "interrupted after 12 of 320 requests" in render_text(interrupted, "/j", 100)
+    aborted = material(make_document(state="aborted"), observed=12)
+    assert "aborted after 12 of 320 requests: a condition" in render_text(aborted, "/j", 100)
     assert "died after 12 of 320 requests; everything committed is shown" in render_text(
         material(make_document(state="running"), observed=12), "/j", 100
     )

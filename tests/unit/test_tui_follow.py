@@ -84,9 +84,10 @@ def test_a_run_whose_runner_is_gone_is_told_from_a_quiet_one(tmp_path: Path) -> 
     assert follower.read().phase is Phase.GONE
 
 
-def test_a_stopped_run_is_stopping_until_its_runner_has_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["interrupted", "aborted"])
+def test_a_stopped_run_is_stopping_until_its_runner_has_ended(tmp_path: Path, state: str) -> None:
     clock = Clock()
-    path = write(tmp_path, Made(ticks=ticks(20), run=run_info("interrupted"), pid=4_000_000))
+    path = write(tmp_path, Made(ticks=ticks(20), run=run_info(state), pid=4_000_000))
     follower = Follower(path, monotonic=clock, alive=lambda *_: False)
     assert follower.read().phase is Phase.STOPPING
     clock.now += 4

@@ -42,6 +42,12 @@ def test_a_run_that_was_ruled_out_is_no_go_whatever_its_gates_say(verdict: GateV
     assert conclude([], ruled_out=why) == (Verdict.NO_GO, why)
 
 
+@pytest.mark.parametrize("gates", [[], [gate(GateVerdict.INVALID)]])
+def test_a_run_that_was_ruled_out_by_what_cannot_be_trusted_is_invalid(gates: list[GateResult]) -> None:
+    verdict, why = conclude(gates, interrupted=True, ruled_out="The run was aborted.", spoilt="its proxy was gone")
+    assert (verdict, why) == (Verdict.INVALID, "The run cannot be judged: its proxy was gone.")
+
+
 def test_an_interrupted_run_is_never_go() -> None:
     verdict, why = conclude([gate(GateVerdict.PASS)], interrupted=True)
     assert verdict is Verdict.INCONCLUSIVE
