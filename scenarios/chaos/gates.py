@@ -17,6 +17,7 @@ from scenarios.result import GateResult, GateVerdict
 from scenarios.summary import Columns, SummaryContext, measured_window
 
 BACK, RIGHT, STANDS = "served after the faults", "right answers", "no death without a cause"
+SAME = "the same answers"  # RIGHT, where the right ones are the target's own
 QUIET_S = 0.5  # after faults that leave the target's processes alone
 _PROCESS = (Need.PROCESS, Need.OURS, Need.MODEL)
 _CHANGES_ANSWERS = ("http", "stream")
@@ -26,11 +27,12 @@ _CHANGE_ANSWERS = ("network.corrupt", "engine.model_swapped")
 class Known(msgspec.Struct, frozen=True):
     """What is known of the target from requests without faults.
 
-    right: every answer that could be judged was right, so that a wrong one later is a fault's doing. ours: its
-    processes are started here, so that a death is seen.
+    right: every answer that could be judged was right, so that a wrong one later is a fault's doing. own: what counts
+    as right are its own answers. ours: its processes are started here, so that a death is seen.
     """
 
     right: bool = False
+    own: bool = False
     ours: bool = False
 
 
@@ -79,7 +81,8 @@ def _always(one: Try, known: Known, after_s: float) -> Iterator[tuple[Held, Phas
     kinds = [KINDS[fault.kind] for fault in one.faults]
     if known.right:
         changed = any(kind.family in _CHANGES_ANSWERS or kind.name in _CHANGE_ANSWERS for kind in kinds)
-        yield Held(GateSpec("accuracy", minimum=1.0, name=RIGHT), after_s if changed else 0.0), Phase.WHOLE
+        name = SAME if known.own else RIGHT
+        yield Held(GateSpec("accuracy", minimum=1.0, name=name), after_s if changed else 0.0), Phase.WHOLE
     if known.ours and not any(kind.family in ("engine", "host") for kind in kinds):
         yield Held(GateSpec("engine.restarts", maximum=0.0, name=STANDS)), Phase.WHOLE
 

@@ -12,7 +12,7 @@ from scenarios.faults.kinds import KINDS
 from scenarios.faults.words import value_in_words
 
 PLAIN = Clients()
-_GAP_S = 0.2
+GAP_S = 0.2  # between requests without a fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Try:
         return Arrivals(ArrivalKind.TIMES, math.floor(ends_s) + 1.0, at_s=self.at_s)
 
 
-def undisturbed(chaos: Chaos) -> Try:
+def undisturbed(chaos: Chaos, gap_s: float = GAP_S) -> Try:
     """Every request that a search may ask, without a fault."""
-    return Try(tuple(round(FIRST_S + n * _GAP_S, 3) for n in range(chaos.most_requests)))
+    return Try(tuple(round(FIRST_S + n * gap_s, 3) for n in range(chaos.most_requests)))
 
 
 def in_words(one: Try) -> str:

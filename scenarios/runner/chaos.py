@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from collections import Counter
@@ -11,12 +12,13 @@ import msgspec
 
 from scenarios.chaos.draw import Draws
 from scenarios.chaos.feel import Feel
-from scenarios.chaos.gates import RIGHT, Held, Known
-from scenarios.chaos.one_try import Try, fault_in_words, in_words, undisturbed
+from scenarios.chaos.gates import RIGHT, SAME, Held, Known
+from scenarios.chaos.one_try import GAP_S, Try, fault_in_words, in_words, undisturbed
+from scenarios.chaos.own_answers import asking, rows_of
 from scenarios.chaos.record import ChaosRecord, Purpose, Tried
 from scenarios.chaos.shrink import shrink
 from scenarios.chaos.written import toml_of
-from scenarios.definition import Chaos
+from scenarios.definition import Chaos, Scenario
 from scenarios.faults.kinds import KINDS, FaultKind
 from scenarios.faults.possible import Setting, why_not
 from scenarios.journal import JournalReader
@@ -29,7 +31,7 @@ from scenarios.runner.one_try import Attempts, Judged
 if TYPE_CHECKING:
     from scenarios.runner.trial import Trial
 
-MINIMAL = "minimal.toml"
+MINIMAL, ANSWERS = "minimal.toml", "answers.jsonl"
 CONFIRM, ENOUGH = 3, 2  # a failing try is run so often; so many of these times it must fail
 NOT_THE_TARGET = ("host.disk_full", "host.clock_step")  # they strike the harness alone
 
@@ -103,16 +105,50 @@ class Hunt:
         """How the target is without faults; also the failing try, where it fails even so."""
         self._known = msgspec.structs.replace(self._known, right=True)  # to see whether it is so
         found = await self._try(undisturbed(self._chaos), Purpose.UNDISTURBED)
-        right = next((gate for gate in found.gates if gate.name == RIGHT), None)
-        fails = found.failed
-        if right is None or right.verdict is not GateVerdict.PASS:
-            self._known = msgspec.structs.replace(self._known, right=False)
-            fails = tuple(name for name in fails if name != RIGHT)
-            if right is not None and right.n:
-                self._warn("answers are not judged: some are wrong without any fault")
         with JournalReader(self._trial.journal.path) as reader:
             feel = feel_of(list(reader.observations()))
+        fails = tuple(name for name in found.failed if name != RIGHT)
+        right = _right(found)
+        if right is not GateVerdict.PASS:
+            self._known = msgspec.structs.replace(self._known, right=False)
+        if right not in (None, GateVerdict.PASS) and not fails and found.whole:
+            await self._take_own_answers(found)
         return feel, await self._surely(found) if fails else None
+
+    async def _take_own_answers(self, found: Judged) -> None:
+        """Nobody knows the right answers, or the target does not: take its own, where they are always the same."""
+        not_judged = "answers are not judged: without any fault some are wrong, or nobody knows the right ones, and"
+        theirs = self._attempts.base
+        if (own := await asyncio.to_thread(self._own_answers, found)) is None:
+            self._warn(f"{not_judged} the target's own cannot stand for them")
+            return
+        self._attempts.base = own
+        self._known = msgspec.structs.replace(self._known, right=True, own=True)
+        for gap_s in (GAP_S, 0.0):  # all at once too: an engine may work them out together, and a little otherwise
+            again = await self._try(undisturbed(self._chaos, gap_s), Purpose.UNDISTURBED)
+            if _right(again) is not GateVerdict.PASS:
+                self._attempts.base = theirs
+                self._known = msgspec.structs.replace(self._known, right=False, own=False)
+                self._warn(f"{not_judged} the target's own are not always the same")
+                return
+        self._warn("answers are judged by the target's own without a fault: what is wrong is that they change")
+
+    def _own_answers(self, found: Judged) -> Scenario | None:
+        """The questions of a try with the answers that they got, as a scenario; None where there is none."""
+        base = self._attempts.base
+        if not base.keep.prompts or not base.source:
+            return None
+        numbers = range(found.first, found.first + found.count)
+        with JournalReader(self._trial.journal.path) as reader:
+            requests = [one for number in numbers if (one := reader.request(number)) is not None]
+            seen = [one for number in numbers if (one := reader.observation(number)) is not None]
+        rows = rows_of(requests, seen) if len(requests) == len(seen) == found.count else None
+        if rows is None:
+            return None
+        path = self._trial.journal.path.parent / ANSWERS
+        path.touch(mode=0o600)
+        path.write_text(rows, encoding="utf-8")
+        return asking(base, str(path))
 
     async def _explore(self, one: Try, draws: Draws) -> tuple[Try, str] | None:
         """One try; what fails surely, where it does."""
@@ -184,7 +220,9 @@ class Hunt:
         last = next(run for run in reversed(runs) if gate in run.failed)
         place = next(at for at, result in enumerate(last.gates) if result.name == gate)
         often = sum(gate in run.failed for run in runs)
-        text = toml_of(options.scenario, one, last.held[place], self._remarks(one, last.held[place], often, len(runs)))
+        text = toml_of(
+            self._attempts.base, one, last.held[place], self._remarks(one, last.held[place], often, len(runs))
+        )
         path = self._trial.journal.path.parent / MINIMAL
         path.write_text(text, encoding="utf-8")
         minimal = MinimalFailure(
@@ -213,6 +251,11 @@ class Hunt:
         if text not in self._record.warnings:
             self._record = msgspec.structs.replace(self._record, warnings=(*self._record.warnings, text))
             self._trial.record.emit("chaos.warning", text)
+
+
+def _right(found: Judged) -> GateVerdict | None:
+    """What became of the gate on right answers; None where an author's own stands in its place."""
+    return next((gate.verdict for gate in found.gates if gate.name in (RIGHT, SAME)), None)
 
 
 def feel_of(observations: list[Observation]) -> Feel:

@@ -61,10 +61,11 @@ class Judged:
 
 
 class Attempts:
-    """Makes tries, one after the other, in one run. number: of those that were begun."""
+    """Makes tries, one after the other, in one run. number: of those that were begun. base: what they vary."""
 
     def __init__(self, trial: Trial) -> None:
         self.number = 0
+        self.base = trial.options.scenario
         self._trial = trial
         self._next_index = 0
         self._plan_hash = hashlib.sha256()
@@ -76,7 +77,7 @@ class Attempts:
 
     async def make(self, one: Try, known: Known, why: str) -> Judged:
         """Send its requests under its faults, and judge what came of it."""
-        trial, base = self._trial, self._trial.options.scenario
+        trial, base = self._trial, self.base
         if self.number:
             trial.live.stage = "the target is put into a clean state"
             await trial.target.restore()

@@ -12,16 +12,14 @@ from pathlib import Path
 
 import pytest
 import trustme
+from carried import Carried
 from fault_road import ask, before, behind, hold, order, outcomes, requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted_server import CUT, ROLE, Turn, event, stream
 
 from scenarios.address import DIRECT, Road
-from scenarios.faults.injector import FaultRefused, Order
-from scenarios.faults.proxy.__main__ import Control
-from scenarios.faults.proxy.loop import Loop
-from scenarios.faults.proxy.messages import FromProxy, InForce, Lines, Over, Ready, Setup, Start, Stop, ToProxy, line
+from scenarios.faults.injector import FaultRefused
 from scenarios.observation import Outcome
 
 
@@ -143,54 +141,6 @@ async def test_a_prefix_of_the_target_stays(tmp_path: Path) -> None:
 
 
 # ---- whatever bytes
-
-
-class Carried:
-    """The proxy on a thread of this process, before a port on which this test answers itself."""
-
-    def __init__(self, folder: Path) -> None:
-        self.far = socket.create_server(("127.0.0.1", 0))
-        self._ours, theirs = socket.socketpair()
-        self._loop = Loop()
-        Control(self._loop, theirs)
-        self._thread = threading.Thread(target=self._loop.run)
-        self._thread.start()
-        self._lines = Lines(FromProxy)
-        self._theirs = theirs
-        self._numbers = 0
-        url = f"http://127.0.0.1:{self.far.getsockname()[1]}"
-        ready = self.tell(Setup(url, DIRECT, str(folder / "ca.pem"), 7), Ready)
-        assert isinstance(ready, Ready)
-        self._port = ready.port
-
-    def tell(self, message: ToProxy, answer: type) -> object:
-        self._ours.sendall(line(message))
-        while True:
-            for one in self._lines.feed(self._ours.recv(65_536)):
-                if isinstance(one, answer):
-                    return one
-
-    def start(self, kind: str, **params: float | str) -> int:
-        self._numbers += 1
-        self.tell(Start(Order(number=self._numbers, kind=kind, for_s=600.0, params=params)), InForce)
-        return self._numbers
-
-    def stop(self, number: int) -> None:
-        self.tell(Stop(number), Over)
-
-    def pair(self) -> tuple[socket.socket, socket.socket]:
-        near = socket.create_connection(("127.0.0.1", self._port))
-        far, _ = self.far.accept()
-        for one in (near, far):
-            one.settimeout(20)
-        return near, far
-
-    def close(self) -> None:
-        self._ours.close()
-        self._thread.join(20)
-        self._loop.close()
-        self._theirs.close()
-        self.far.close()
 
 
 @pytest.fixture(scope="module")

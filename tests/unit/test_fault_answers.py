@@ -190,15 +190,31 @@ def test_events_are_cut_off_doubled_or_swapped_and_nothing_else(
 ) -> None:
     pieces = run(transform(kind, **own), answer(BODY, framing))
     raw = data_of(pieces)
+    cut = kind == "stream.truncate"
     resized = framing == "length" and kind != "stream.reorder"
     assert content(raw) == (expected, framing != "close" and not resized)
-    assert [piece.close for piece in pieces if piece.close] == (["fin"] if resized else [])
-    assert (b"Content-Length" in raw, b"Connection: close" in raw) == (framing == "length" and not resized, resized)
+    assert [piece.close for piece in pieces if piece.close] == (["left"] if cut else ["fin"] if resized else [])
+    assert (b"Content-Length" in raw) == (framing == "length" and not resized)
+    assert (b"Connection: close" in raw) == (resized or cut)
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+@pytest.mark.parametrize(("after", "last"), [(0, b""), (2, TWO)])
+def test_a_truncated_stream_is_over_as_soon_as_its_last_event_has_come(framing: str, after: int, last: bytes) -> None:
+    one, whole, fed, out = transform("stream.truncate", after=after), answer(BODY, framing), 0, list[Piece]()
+    while not (out and out[-1].close):
+        out += one.feed(whole[fed : fed + 1])
+        fed += 1
+    said, _ = content(whole[:fed])
+    assert said.endswith(last)
+    assert one.feed(whole[fed:]) == one.end() == one.relent() == []
+    if framing == "chunked":
+        assert content(data_of(out))[1]
 
 
 def test_trailers_and_what_follows_the_end_stay() -> None:
     raw = answer(BODY)[: -len(b"0\r\n\r\n")] + b"0;x=y\r\nX-Sum: 1\r\n\r\n"
-    for kind in STREAM_KINDS:
+    for kind in set(STREAM_KINDS) - {"stream.truncate"}:
         assert data_of(run(transform(kind), raw)).endswith(b"\r\n0;x=y\r\nX-Sum: 1\r\n\r\n")
         assert data_of(run(transform(kind), raw + b"HTTP/1.1 200 OK\r\n\r\n")).endswith(b"HTTP/1.1 200 OK\r\n\r\n")
 
@@ -207,7 +223,7 @@ def test_a_target_that_closes_in_the_middle_is_not_given_an_end() -> None:
     for kind in (*STREAM_KINDS, "http.header_lost"):
         for framing in ("chunked", "length"):
             raw = answer(BODY, framing)[:-8]
-            pieces = run(transform(kind), raw)
+            pieces = run(transform(kind, **({"after": 99} if kind == "stream.truncate" else {})), raw)
             assert not any(piece.close for piece in pieces)
             assert not content(data_of(pieces))[1]
 
@@ -248,7 +264,7 @@ def test_a_short_stream_does_not_stall() -> None:
 def test_an_event_without_end_is_not_kept_for_ever(kind: str) -> None:
     one = transform(kind, **({"event": 2} if kind in ("stream.reorder", "stream.duplicate") else {}))
     held = len(data_of(one.feed(SSE + b"\r\n" + ONE)))
-    sent = len(SSE + b"\r\n" + ONE)
+    sent = len(SSE + b"\r\n" + ONE) + (len(b"Connection: close\r\n") if kind == "stream.truncate" else 0)
     for _ in range(300):
         out = one.feed(b"x" * 10_000)
         sent, held = sent + 10_000, held + len(data_of(out))
@@ -343,3 +359,42 @@ def test_the_body_is_read_as_another_parser_reads_it(parts: list[bytes], framing
     assert body_reader is not None
     assert (got, body_reader.over) == (body, framing != "close")
     assert content(raw) == (body, framing != "close")
+
+
+@pytest.mark.parametrize("kind", sorted(TRANSFORMS))
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+def test_a_fault_that_is_over_before_it_struck_does_not_strike_any_more(kind: str, framing: str) -> None:
+    raw = answer(BODY, framing)
+    for told in (0, 20, raw.index(b"\r\n\r\n") + 4 if kind.startswith("stream.") else 0):
+        if kind == "stream.truncate":
+            one = transform(kind, after=1)
+        else:
+            one = transform(kind, **{param.name: 1 for param in KINDS[kind].params if param.name in ("event", "after")})
+        before = one.feed(raw[:told])
+        out = data_of([*before, *one.relent(), *one.feed(raw[told:]), *one.end()])
+        assert content(out)[0] == BODY
+
+
+def test_what_is_held_back_goes_when_the_fault_is_over() -> None:
+    for kind, own in (("stream.reorder", {"event": 1}), ("stream.coalesce", {"events": 9})):
+        one = transform(kind, **own)
+        begun = answer(ONE, "close")
+        assert ONE not in data_of(one.feed(begun))
+        assert data_of(one.relent()) == ONE
+        assert data_of(one.feed(TWO)) == TWO
+
+
+@pytest.mark.parametrize(
+    ("request_head", "closes"),
+    [
+        (b"POST / HTTP/1.1\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nConnection: TE, Close\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n", True),
+        (b"POST / HTTP/1.0\r\n\r\n", True),
+    ],
+)
+def test_who_asks_for_the_connection_to_be_closed_gets_it_closed(request_head: bytes, closes: bool) -> None:
+    (piece,) = transform("http.error").instead(request_head) or ()
+    assert (piece.close, b"\r\nConnection: close\r\n" in piece.data) == (("fin", True) if closes else ("", False))
+    assert content(piece.data)[1]

@@ -243,6 +243,9 @@ class Twice:
     def end(self) -> list[Piece]:
         return [Piece(0.5, b"bye", "fin")]
 
+    def relent(self) -> list[Piece]:
+        return [Piece(1.0, b"held")]
+
 
 def test_a_transform_waits_between_its_pieces_and_ends_with_the_answer() -> None:
     stage = Answered(held(), Twice())
@@ -264,4 +267,11 @@ def test_a_transform_whose_fault_is_over_goes_on_without_its_pauses() -> None:
     stage.take(Timed(0, b"a"))
     stage.hurry(10)
     stage.take(Timed(20, b"b"))
-    assert [(one.at_ns, one.data) for one in stage.give(20)] == [(10, b"a"), (10, b"a"), (20, b"b"), (20, b"b")]
+    assert [(one.at_ns, one.data) for one in stage.give(20)] == [(10, b"aa"), (10, b"held"), (20, b"b"), (20, b"b")]
+
+
+def test_an_end_that_waits_when_the_fault_is_over_stays_behind_what_comes_before_it() -> None:
+    stage = Answered(held(), Twice())
+    stage.take(Timed(0, b"a", "end"))
+    stage.hurry(10)
+    assert [(one.data, one.close) for one in stage.give(10)] == [(b"aabye", SHUT), (b"", "end")]

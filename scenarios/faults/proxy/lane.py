@@ -52,6 +52,10 @@ class Lane:
         self.ended = False  # the source gives nothing more
         self.dead = False  # the sink takes nothing more: what comes is dropped
 
+    def will(self, close: str) -> bool:
+        """Whether such an end waits for what the sink has not taken yet."""
+        return self._closing == close
+
     # ---- in
 
     def readable(self) -> None:
@@ -176,6 +180,7 @@ class Lane:
             except OSError:
                 self._fail()
                 return
+            self._owner.written(self)
         self._sink.write_on(False)
         if self._closing:
             self._finish(self._closing)

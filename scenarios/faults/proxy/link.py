@@ -7,18 +7,16 @@ import ssl
 from typing import Protocol
 
 from scenarios.faults.proxy import stages
-from scenarios.faults.proxy.answers.message import Framing, HeadReader
-from scenarios.faults.proxy.framing import AnswerReader, RequestReader
+from scenarios.faults.proxy.framing import AnswerCounter, AnswerReader, RequestReader, only_interim
 from scenarios.faults.proxy.lane import Lane
 from scenarios.faults.proxy.loop import WRITE, Alarm, Loop
 from scenarios.faults.proxy.meeting import Meeting
 from scenarios.faults.proxy.side import Side
-from scenarios.faults.proxy.stages import END, SHUT, Answered
+from scenarios.faults.proxy.stages import END, Answered
 from scenarios.load.target import Target
 
 _FAREWELL_NS = 2_000_000_000  # for the client to close its side of a connection that was closed in order
-_LAST_CHUNK = b"0\r\n\r\n"
-_FIRST_BYTES = 16 << 10  # kept of an answer, to see later where it ends
+_INTERIM = b"HTTP/1.1 1"  # how an answer begins that another one follows
 
 
 class Owner(Protocol):
@@ -58,13 +56,14 @@ class Link:
         self._alarm: Alarm | None = None
         self._asked = False  # anything at all
         self._between = True  # answer bytes, or none at all, have come since the last of a request
-        self._answer_bytes = 0  # of the newest answer
-        self._first = self._tail = b""
+        self._newest = AnswerCounter()
         self._request: RequestReader | None = None
         self._swallowing = False
+        self._pipelined = False  # the request came before the answer to the one ahead of it: no fault takes it
         self._answer: AnswerReader | None = None
         self._target_failed = False
         self._deaf = False  # what the client says goes nowhere any more
+        self._left = False  # neither does what the target says, which is heard out
 
     def __repr__(self) -> str:
         return f"<Link {self.number} {'closed' if self._client.closed else 'open' if self.open else 'connecting'}>"
@@ -118,6 +117,9 @@ class Link:
             self._target.wait(0)
 
     def received(self, lane: Lane, data: bytes) -> bytes:
+        if self._left:
+            self._hear_out(lane, data)
+            return b""
         if self._deaf:
             return b""
         if lane is self.down:
@@ -125,11 +127,8 @@ class Link:
         return self._requested(data)
 
     def _answered(self, data: bytes) -> bytes:
-        if not self._answer_bytes:
-            self._first = data[:_FIRST_BYTES]
-        self._answer_bytes += len(data)
-        self._tail = data[-5:] if len(data) >= 5 else (self._tail + data)[-5:]
-        self._between = True
+        self._newest.count(data)
+        self._between = not (data.startswith(_INTERIM) and only_interim(data))
         if self._answer is not None:
             self._answer.feed(data)
             if self._answer.over:
@@ -139,25 +138,28 @@ class Link:
         return data
 
     def _requested(self, data: bytes) -> bytes:
-        if self._between and (self._request is None or self._request.over or self._request.endless):
-            self._begin_request()
-        if self._request is None:
-            return data
-        known = self._request.head
-        data = self._request.feed(data)
-        if known is None and self._request.head is not None:
-            self._decide(self._request.head)
-        if self._swallowing:
-            data = b""
-            if self._request.over:
+        onward = b""
+        while data and not self._deaf:
+            if self._between and (self._request is None or self._request.over):
+                self._begin_request()
+            elif self._request is not None and self._request.over:
+                self._request, self._pipelined = RequestReader(), True
+            if self._request is None:
+                return onward + data
+            known = self._request.head
+            some, data = self._request.feed(data)
+            if known is None and self._request.head and not self._pipelined:
+                self._decide(self._request.head)
+            if not self._swallowing:
+                onward += some
+            elif self._request.over:
                 self._request, self._swallowing, self._between = None, False, True
-        return data
+        return onward
 
     def _begin_request(self) -> None:
         self._asked = True
-        self._between = self._swallowing = False
-        self._answer_bytes = 0
-        self._first = self._tail = b""
+        self._between = self._swallowing = self._pipelined = False
+        self._newest = AnswerCounter()
         self._answer = None
         self._request = RequestReader() if self._owner.of_content else None
         for stage in self.down.stages:
@@ -175,14 +177,14 @@ class Link:
         if answered:
             self._swallowing = True
             self.down.pump()
-            if self._request.endless:
-                self.down.carry(b"", SHUT)
         elif chosen:
             self._answer = AnswerReader(bare=head.startswith(b"HEAD "))
 
     def source_ended(self, lane: Lane) -> bytes:
         if self._deaf:
             self.close()
+        elif self._left and lane is self.down:
+            self._shut()
         if lane is self.up and self._request is not None and not self._swallowing:
             return self._request.end()
         return b""
@@ -196,27 +198,16 @@ class Link:
                 self.down.pump()
 
     @property
+    def loses_target(self) -> bool:
+        """Whether the target was reset while the client is not told, or is about to be."""
+        return self.gone or (self.open and self.down.will(stages.GONE))
+
+    @property
     def open_bytes(self) -> int | None:
         """How much has come of the answer that is under way; None where no answer is due."""
         if not self._asked or self._swallowing:
             return None
-        return None if self._answer_bytes and self._answer_is_over() else self._answer_bytes
-
-    def _answer_is_over(self) -> bool:
-        heads, _ = HeadReader().feed(self._first)
-        if not heads or heads[-1].interim:
-            return False
-        head = heads[-1]
-        match head.framing:
-            case Framing.LENGTH:
-                before = sum(len(one.raw) for one in heads)
-                return head.length is None or self._answer_bytes >= before + head.length
-            case Framing.CHUNKED:
-                return self._tail == _LAST_CHUNK
-            case Framing.NONE:
-                return True
-            case Framing.CLOSE:
-                return False
+        return None if self._newest.over else self._newest.bytes
 
     # ---- endings
 
@@ -230,6 +221,10 @@ class Link:
                 self._shut()
             case stages.GONE:
                 self._lose_target()
+            case stages.LEFT:
+                self._leave()
+            case _ if self._left:
+                pass  # the client has its answer, and either may go as it likes
             case _:
                 self.abort()
 
@@ -243,7 +238,7 @@ class Link:
 
     def sink_failed(self, lane: Lane) -> None:
         """A client that is gone is gone for the target too; a target that is gone may have said something before."""
-        if lane is self.down:
+        if lane is self.down or self.down.dead:  # dead: it has said all, and the client has it
             self.abort()
         else:
             self._target_failed = True
@@ -254,7 +249,27 @@ class Link:
         self._target.close()
         self._deafen()
         self._client.end_writing()
-        self._alarm = self._loop.at(self._loop.now_ns + _FAREWELL_NS, self.close)
+        if self.up.ended:
+            self.close()
+        else:
+            self._alarm = self._loop.at(self._loop.now_ns + _FAREWELL_NS, self.close)
+
+    def _leave(self) -> None:
+        """The answer is over for the client alone: close its side in order; the target sees nothing of it."""
+        if self._answer is None or self._request is None or not self._request.over:
+            self._shut()
+            return
+        self._left = True
+        self.up.give_up()
+        self.down.give_up()
+        self._client.end_writing()
+
+    def _hear_out(self, lane: Lane, data: bytes) -> None:
+        """What comes when the client has been left: it matters only where the answer ends."""
+        if lane is self.down and self._answer is not None:
+            self._answer.feed(data)
+            if self._answer.over:
+                self._shut()
 
     def _lose_target(self) -> None:
         """Reset the target's side; the client hears nothing more, and what it says goes nowhere."""

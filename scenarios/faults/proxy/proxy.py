@@ -107,7 +107,7 @@ class Proxy:
         for link in list(self._links.values()):
             if link.open:
                 self._let_go(number, link)
-            if link.gone and _HALF_OPEN not in left:
+            if link.loses_target and _HALF_OPEN not in left:
                 link.abort()
         if fault.kind == _REFUSE and _REFUSE not in left:
             self._listener.open()

@@ -18,8 +18,9 @@ _PORTION_S = 0.01  # of a bandwidth: pieces of no more than so long
 _PREFILL_NS = 20_000_000  # after this a request that went out is with the server, which is at work on it
 
 # How a piece may end: the target's FIN or RST, the end of an answer of which a transform is told, and those of faults:
-# both sides closed in order, or the target's reset while the client hears nothing
-FIN, RST, END, SHUT, GONE = "fin", "rst", "end", "shut", "gone"
+# both sides closed in order, the target's reset while the client hears nothing, or the client's closed in order while
+# the target is heard out
+FIN, RST, END, SHUT, GONE, LEFT = "fin", "rst", "end", "shut", "gone", "left"
 
 
 class Timed(NamedTuple):
@@ -310,7 +311,7 @@ class Cut(Stage):
 
 
 class Answered(Stage):
-    """A transform of one answer's content. It stays to the answer's end, also when the fault is over by then."""
+    """A transform of one answer's content. It stays to the answer's end, so that what it has begun is well formed."""
 
     def __init__(self, grip: Grip, transform: Transform) -> None:
         super().__init__(grip)
@@ -327,11 +328,18 @@ class Answered(Stage):
         self._write_down(pieces, at_ns)
 
     def hurry(self, now_ns: int) -> None:
-        """The fault is over: what the transform would have wait, waits no more."""
+        """The fault is over: what the transform would have wait, waits no more, and it does nothing more."""
         self._hurried = True
-        given = self.flush(now_ns)
-        for piece in given:
-            self._add(piece)
+        together = b""
+        for piece in self.flush(now_ns):
+            together += piece.data
+            if piece.close:
+                self._add(Timed(now_ns, together, piece.close))
+                together = b""
+        if together:
+            self._add(Timed(now_ns, together))
+        if not self._over:
+            self._write_down(self._transform.relent(), now_ns)
 
     def take(self, piece: Timed) -> None:
         if self._over:

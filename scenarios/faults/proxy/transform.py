@@ -13,7 +13,7 @@ class Piece(NamedTuple):
 
     wait_s: float
     data: bytes
-    close: str = ""  # "", "fin" or "rst"
+    close: str = ""  # "", "fin", "rst" or "left": the client's side alone, in order
 
 
 class Transform(Protocol):
@@ -27,3 +27,6 @@ class Transform(Protocol):
 
     def end(self) -> list[Piece]:
         """What is still to go: the answer is over, or the target has closed."""
+
+    def relent(self) -> list[Piece]:
+        """The fault is over: what it was still to do is not done any more, and what it held back goes now."""

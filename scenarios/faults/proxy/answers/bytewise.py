@@ -37,3 +37,7 @@ class Bytewise:
     def end(self) -> list[Piece]:
         rest = self._heads.take_rest()
         return [Piece(0.0, rest)] if rest else []
+
+    def relent(self) -> list[Piece]:
+        self._in_body, self._through = False, True
+        return self.end()

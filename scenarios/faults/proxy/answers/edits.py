@@ -23,6 +23,14 @@ class Edit(Protocol):
     def keeps_length(self) -> bool:
         """Whether as many bytes come out as went in."""
 
+    @property
+    def cuts(self) -> bool:
+        """Whether it may end the stream early."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes out, whatever goes in."""
+
     def take(self, event: bytes) -> list[Part]:
         """What goes out for a whole event."""
 
@@ -30,13 +38,31 @@ class Edit(Protocol):
         """What goes out for bytes that are no whole event, and before them; no event comes after this."""
 
 
+class Onward:
+    """All as it comes: the fault is over, or has nothing more to do."""
+
+    keeps_length = True
+    cuts = over = False
+
+    def take(self, event: bytes) -> list[Part]:
+        return [Part(event)]
+
+    def take_rest(self, rest: bytes) -> list[Part]:
+        return [Part(rest)]
+
+
 class Truncate:
     """Nothing after so many events, and never the terminator."""
 
     keeps_length = False
+    cuts = True
 
     def __init__(self, after: int) -> None:
         self._left = after
+
+    @property
+    def over(self) -> bool:
+        return not self._left
 
     def take(self, event: bytes) -> list[Part]:
         if not carries_data(event):
@@ -51,7 +77,7 @@ class Truncate:
         return [Part(rest)] if self._left and not is_done(rest) else []
 
 
-class Duplicate:
+class Duplicate(Onward):
     """One event twice."""
 
     keeps_length = False
@@ -65,14 +91,9 @@ class Duplicate:
             return [Part(event)]
         return [Part(event), Part(event)]
 
-    def take_rest(self, rest: bytes) -> list[Part]:
-        return [Part(rest)]
 
-
-class Reorder:
+class Reorder(Onward):
     """One event after the one that follows it."""
-
-    keeps_length = True
 
     def __init__(self, at: int) -> None:
         self._at = at
@@ -95,10 +116,8 @@ class Reorder:
         return [Part(first + rest)]
 
 
-class Coalesce:
+class Coalesce(Onward):
     """Several events at once; what is held is no larger than one event may be."""
-
-    keeps_length = True
 
     def __init__(self, events: int) -> None:
         self._events = events
@@ -122,10 +141,8 @@ class Coalesce:
         return [Part(together)]
 
 
-class SplitCharacter:
+class SplitCharacter(Onward):
     """Each event in two pieces."""
-
-    keeps_length = True
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
@@ -133,14 +150,9 @@ class SplitCharacter:
     def take(self, event: bytes) -> list[Part]:
         return [Part(event, cut=cut_in_a_character(event), then_s=self._delay_s)]
 
-    def take_rest(self, rest: bytes) -> list[Part]:
-        return [Part(rest)]
 
-
-class Stall:
+class Stall(Onward):
     """A pause before one event."""
-
-    keeps_length = True
 
     def __init__(self, after: int, delay_s: float) -> None:
         self._left = after
@@ -151,6 +163,3 @@ class Stall:
             return [Part(event)]
         self._left -= 1
         return [Part(event, self._delay_s if self._left < 0 else 0.0)]
-
-    def take_rest(self, rest: bytes) -> list[Part]:
-        return [Part(rest)]

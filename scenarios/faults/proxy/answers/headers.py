@@ -42,6 +42,13 @@ class HeaderLost:
             pieces.append(Piece(0.0, b"", "fin"))
         return pieces
 
+    def relent(self) -> list[Piece]:
+        if self._body is not None or self._through:
+            return []
+        self._through = True
+        rest = self._heads.take_rest()
+        return [Piece(0.0, rest)] if rest else []
+
     def _begin(self, head: Head) -> Head:
         """The head as the client gets it."""
         if head.interim:

@@ -103,12 +103,16 @@ class HeadReader:
 
 
 class BodyReader:
-    """Takes the framing off a body. `over`: its end has come."""
+    """Takes the framing off a body. `over`: its end has come. `beyond`: what lay behind the end when last fed.
 
-    __slots__ = ("_framing", "_in_tail", "_left", "_line", "_newline_due", "over")
+    framing: where it is not as the head of an answer says.
+    """
 
-    def __init__(self, head: Head) -> None:
-        self._framing = head.framing
+    __slots__ = ("_framing", "_in_tail", "_left", "_line", "_newline_due", "beyond", "over")
+
+    def __init__(self, head: Head, framing: Framing | None = None) -> None:
+        self._framing = head.framing if framing is None else framing
+        self.beyond = b""
         self._left = 0  # bytes of the body, or of the chunk, that are still to come
         self._line = b""  # the beginning of a chunk's size or a trailer
         self._newline_due = False  # a chunk's data is complete, the end of its line is not
@@ -128,11 +132,15 @@ class BodyReader:
         """
         if self._framing is Framing.CLOSE:
             return data, b""
+        if self.over:
+            self.beyond = data
+            return b"", data
         if self._framing is Framing.CHUNKED:
             return self._chunks(data)
         content, tail = data[: self._left], data[self._left :]
         self._left -= len(content)
-        self.over = self.over or (self._left == 0 and not self._in_tail)
+        self.over = self._left == 0 and not self._in_tail
+        self.beyond = tail if self.over else b""
         return content, tail
 
     def _chunks(self, data: bytes) -> tuple[bytes, bytes]:
@@ -168,12 +176,16 @@ class BodyReader:
             if size is not None:
                 self._trailers(rest)
             return b"".join(content), line + rest
-        if self._in_tail and not self.over:
+        if self._in_tail:
             self._trailers(data[at:])
         return b"".join(content), data[at:]
 
     def _trailers(self, data: bytes) -> None:
         """Look for the blank line that ends the answer."""
         *lines, rest = (self._line + data).split(b"\n")
-        self.over = any(line in (b"", b"\r") for line in lines)
+        for at, line in enumerate(lines):
+            if line in (b"", b"\r"):
+                self.over = True
+                self.beyond = b"\n".join((*lines[at + 1 :], rest))
+                return
         self._line = rest[:_LINE_LIMIT_BYTES]

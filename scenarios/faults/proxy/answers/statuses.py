@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from scenarios.faults.proxy.answers.message import Head
 from scenarios.faults.proxy.transform import Piece
 
 _REASONS = {
@@ -16,6 +17,7 @@ _REASONS = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
+_CLOSE = b"Connection: close\r\n"
 
 
 class Refusal:
@@ -29,11 +31,13 @@ class Refusal:
         if retry_after_s is not None:
             lines.append(f"Retry-After: {math.ceil(retry_after_s)}")  # whole seconds: RFC 9110, section 10.2.3
         lines.append(f"Content-Length: {len(self._body)}")
-        self._head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+        self._head = "\r\n".join(lines).encode() + b"\r\n"
 
     def instead(self, request_head: bytes) -> list[Piece] | None:
-        """The whole answer; to HEAD, its head."""
-        return [Piece(0.0, self._head if request_head.startswith(b"HEAD ") else self._head + self._body)]
+        """The whole answer; to HEAD, its head. Who asks for it gets the close that ends it."""
+        closes = _asks_to_close(Head(request_head))
+        body = b"" if request_head.startswith(b"HEAD ") else self._body
+        return [Piece(0.0, self._head + (_CLOSE if closes else b"") + b"\r\n" + body, "fin" if closes else "")]
 
     def feed(self, data: bytes) -> list[Piece]:
         """Of an answer that had begun before, as it is."""
@@ -41,3 +45,18 @@ class Refusal:
 
     def end(self) -> list[Piece]:
         return []
+
+    def relent(self) -> list[Piece]:
+        return []
+
+
+def _asks_to_close(request: Head) -> bool:
+    """Whether its connection is not to be kept: HTTP/1.0 or `Connection: close` (RFC 9112, section 9.3).
+
+    Neither is that of a request which waits to be told to send its body: nobody knows now whether that will come.
+    """
+    if request.value(b"expect") is not None:
+        return True
+    line = request.raw.partition(b"\n")[0].rstrip()
+    options = (request.value(b"connection") or b"").split(b",")
+    return line.endswith(b"HTTP/1.0") or any(option.strip() == b"close" for option in options)

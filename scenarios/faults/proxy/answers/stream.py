@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from scenarios.faults.proxy.answers.edits import Edit, Part
+from scenarios.faults.proxy.answers.edits import Edit, Onward, Part
 from scenarios.faults.proxy.answers.events import EventSplitter
 from scenarios.faults.proxy.answers.message import BodyReader, Framing, Head, HeadReader
 from scenarios.faults.proxy.transform import Piece
+
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 def is_stream(head: Head) -> bool:
@@ -19,9 +21,9 @@ def is_stream(head: Head) -> bool:
 class EventStream:
     """An edit on the events of a stream, each then a chunk of its own where the answer is chunked.
 
-    An answer of known length that the edit makes longer or shorter ends where its connection does instead. An event
-    that is not whole waits here until it is. The target's own end is the answer's end, also where events were cut off
-    before it: an earlier one would leave the connection in the middle of two answers.
+    An answer of known length that the edit makes longer or shorter ends where its connection does instead. One that the
+    edit ends early is over for the client at once, with its connection, as its head has said: the target is heard out,
+    and the rest of its answer could not be told from the next one. An event that is not whole waits here until it is.
     """
 
     def __init__(self, edit: Edit) -> None:
@@ -29,13 +31,15 @@ class EventStream:
         self._heads = HeadReader()
         self._body: BodyReader | None = None
         self._events = EventSplitter()
-        self._chunked = self._closes = self._through = False
+        self._chunked = self._closes = self._through = self._cut = False
 
     def instead(self, request_head: bytes) -> list[Piece] | None:
         """No request is answered here."""
         return None
 
     def feed(self, data: bytes) -> list[Piece]:
+        if self._cut:
+            return []
         if self._through:
             return [Piece(0.0, data)]
         pieces: list[Piece] = []
@@ -49,16 +53,19 @@ class EventStream:
                 return [*pieces, Piece(0.0, data)] if data else pieces
         content, tail = self._body.feed(data)
         parts = self._edited(content)
-        if tail:
+        if tail and not self._edit.over:
             parts += self._edit.take_rest(self._events.take_rest())
             self._through = not self._closes
         pieces += self._pieces(parts)
-        if tail and not self._closes:
+        if self._edit.over:
+            self._cut = True
+            return [*pieces, Piece(0.0, _LAST_CHUNK if self._chunked else b"", "left")]
+        if tail and (self._chunked or not self._closes):
             pieces.append(Piece(0.0, tail))
         return pieces
 
     def end(self) -> list[Piece]:
-        if self._through:
+        if self._through or self._cut:
             return []
         if self._body is None:
             rest = self._heads.take_rest()
@@ -67,6 +74,17 @@ class EventStream:
         if self._closes and self._body.over:
             pieces.append(Piece(0.0, b"", "fin"))
         return pieces
+
+    def relent(self) -> list[Piece]:
+        if self._cut:
+            return []
+        if self._body is None:
+            self._through = True
+            rest = self._heads.take_rest()
+            return [Piece(0.0, rest)] if rest else []
+        held = self._edit.take_rest(b"")
+        self._edit = Onward()
+        return self._pieces(held)
 
     def _begin(self, head: Head) -> Head:
         """The head as the client gets it."""
@@ -77,7 +95,7 @@ class EventStream:
             self._through = True
             return head
         self._chunked = framing is Framing.CHUNKED
-        self._closes = framing is Framing.LENGTH and not self._edit.keeps_length
+        self._closes = self._edit.cuts or (framing is Framing.LENGTH and not self._edit.keeps_length)
         self._body = BodyReader(head)
         return head.until_close() if self._closes else head
 
