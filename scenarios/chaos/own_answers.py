@@ -1,4 +1,4 @@
-"""Right answers where none are known: the target's own, as it gave them without a fault. Pure."""
+"""Right answers where none are known: the target's own, as it gave them without a fault."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def rows_of(requests: Sequence[PlannedRequest], observations: Sequence[Observati
 
 
 def asking(base: Scenario, file: str) -> Scenario | None:
-    """The base with the questions of that dataset in the place of its own; None where its gates need those."""
+    """The base with the questions of that dataset, which is read, in the place of its own; None where its gates need
+    its own.
+    """
     read = tomllib.loads(base.source.removeprefix("\ufeff"))
     tenants = {key: value for key, value in read.get("workload", {}).items() if key == "tenants"}
     source = tomli_w.dumps({**read, "workload": {"profile": "dataset", "file": file, **tenants}})

@@ -126,7 +126,7 @@ class Hunt:
         self._known = msgspec.structs.replace(self._known, right=True, own=True)
         for gap_s in (GAP_S, 0.0):  # all at once too: an engine may work them out together, and a little otherwise
             again = await self._try(undisturbed(self._chaos, gap_s), Purpose.UNDISTURBED)
-            if _right(again) is not GateVerdict.PASS:
+            if not again.whole or _right(again) is not GateVerdict.PASS:
                 self._attempts.base = theirs
                 self._known = msgspec.structs.replace(self._known, right=False, own=False)
                 self._warn(f"{not_judged} the target's own are not always the same")
@@ -140,9 +140,9 @@ class Hunt:
             return None
         numbers = range(found.first, found.first + found.count)
         with JournalReader(self._trial.journal.path) as reader:
-            requests = [one for number in numbers if (one := reader.request(number)) is not None]
+            asked = [request for number in numbers if (request := reader.request(number)) is not None]
             seen = [one for number in numbers if (one := reader.observation(number)) is not None]
-        rows = rows_of(requests, seen) if len(requests) == len(seen) == found.count else None
+        rows = rows_of(asked, seen) if len(asked) == len(seen) == found.count else None
         if rows is None:
             return None
         path = self._trial.journal.path.parent / ANSWERS
@@ -216,13 +216,12 @@ class Hunt:
 
     def _write(self, one: Try, gate: str, whole: bool) -> MinimalFailure:
         """The file of the smallest so far, and its place in the record."""
-        options, runs = self._trial.options, self._runs[one]
+        runs = self._runs[one]
         last = next(run for run in reversed(runs) if gate in run.failed)
         place = next(at for at, result in enumerate(last.gates) if result.name == gate)
         often = sum(gate in run.failed for run in runs)
-        text = toml_of(
-            self._attempts.base, one, last.held[place], self._remarks(one, last.held[place], often, len(runs))
-        )
+        remarks = self._remarks(one, last.held[place], often, len(runs))
+        text = toml_of(self._attempts.base, one, last.held[place], remarks)
         path = self._trial.journal.path.parent / MINIMAL
         path.write_text(text, encoding="utf-8")
         minimal = MinimalFailure(
