@@ -17,7 +17,7 @@ FELT_WITHIN_S = 10.0  # a fault whose end is unknown must be felt so soon, or a 
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-_INSIDE, _OUTSIDE, _UNTOLD = 1, 0, -1
+_INSIDE, _OUTSIDE, _SO_FAR, _UNTOLD = 1, 0, 2, -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +115,21 @@ class Service:
         if len(after):
             returned_s = float(due[after[0]])
             return WayBack(returned_s - one.at_s, left=True, out_s=returned_s - first_bad_s, told=True)
-        outside_s = float(due[np.flatnonzero(inside == _OUTSIDE)[-1]])
+        last = int(np.flatnonzero(inside == _OUTSIDE)[-1])
+        to_the_end = not ((inside == _SO_FAR) & good)[last + 1 :].any()
+        outside_s = float(due[-1 if to_the_end else last])
         return WayBack(
             None,
             watched_s=outside_s - one.at_s,
             left=True,
             out_s=max(0.0, outside_s - first_bad_s),
-            told=bool(inside[-1] == _OUTSIDE),
+            told=to_the_end,
         )
 
 
 def _inside(due: Floats, served: Mask, watched_to_s: float) -> npt.NDArray[np.int8]:
-    """For a window that starts at each request: inside, outside, or untold where nobody watched to its end.
+    """For a window that starts at each request: inside, outside, or, where nobody watched to its end, inside by all
+    that was seen of it (so far), or untold.
 
     A window that was not seen to its end is outside only if it were so had all that is missing gone well.
     """
@@ -141,7 +144,7 @@ def _inside(due: Floats, served: Mask, watched_to_s: float) -> npt.NDArray[np.in
     ok, seen = total[ends] - total[starts], ends - starts
     enough = ok >= SHARE * seen - 1e-9
     possible = ok + unseen >= SHARE * (seen + unseen) - 1e-9
-    return np.where(enough & whole, _INSIDE, np.where(possible, _UNTOLD, _OUTSIDE)).astype(np.int8)
+    return np.select([enough & whole, ~possible, enough], [_INSIDE, _OUTSIDE, _SO_FAR], _UNTOLD).astype(np.int8)
 
 
 def _spacing(due: Floats) -> float:

@@ -99,3 +99,19 @@ def test_a_window_that_the_run_did_not_see_to_its_end_is_outside_only_where_noth
     one_bad, many_bad = due != due[-5], due < 59.6
     assert not Service(due, one_bad).way_back(Disturbance("engine.kill", 59.0)).left
     assert Service(due, many_bad).way_back(Disturbance("engine.kill", 59.0)).left
+
+
+@pytest.mark.parametrize("gap_s", [0.5, 0.1, 0.05, 0.01])
+def test_a_service_that_is_gone_to_the_last_request_is_known_to_be_so_at_every_rate(gap_s: float) -> None:
+    due = np.arange(0, 60, gap_s)
+    way_back = Service(due, due < 30).way_back(Disturbance("engine.kill", 30.0, 40.0))
+    assert (way_back.recovered_s, way_back.told) == (None, True)
+    assert way_back.watched_s == pytest.approx(30 - gap_s)
+
+
+@pytest.mark.parametrize("gap_s", [0.5, 0.1, 0.05, 0.01])
+def test_a_service_that_may_have_come_back_at_the_very_end_is_not_known_to_be_gone(gap_s: float) -> None:
+    due = np.arange(0, 60, gap_s)
+    way_back = Service(due, (due < 30) | (due >= 58)).way_back(Disturbance("engine.kill", 30.0, 40.0))
+    assert (way_back.recovered_s, way_back.told) == (None, False)
+    assert way_back.watched_s <= 28
