@@ -19,7 +19,7 @@ from scenarios.observation import Outcome
 from scenarios.result import FaultOutcome, FaultResult, Recovery
 from scenarios.summary.columns import Columns, Floats
 from scenarios.summary.context import SummaryContext
-from scenarios.summary.faults import extra_tries, fault_results, hit_in_path, is_duplicated, is_lost, is_stuck
+from scenarios.summary.faults import extra_tries, fault_results, is_duplicated, is_lost, is_stuck, is_withheld
 from scenarios.summary.phases import phase_rows
 from scenarios.summary.rates import Share, Shift, share
 from scenarios.summary.shadows import Shadow, aftermath_of
@@ -151,7 +151,7 @@ class Samples:
             return Value(why="no request counts for it")
         each = _COUNTED[metric](columns)
         if metric == "stuck":
-            each &= ~hit_in_path(columns, self.shadows)
+            each &= ~is_withheld(columns, self.shadows)
         count = int(each.sum())
         if metric == "stuck" and self.phase in (Phase.WHOLE, Phase.AFTER):
             count += sum(one.outcome is FaultOutcome.STUCK for one in self.faults)

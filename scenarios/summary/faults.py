@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scenarios.faults.kinds import KINDS, Via
 from scenarios.observation import Outcome
 from scenarios.recovery import SHARE, WINDOW_REQUESTS
 from scenarios.result import FaultOutcome, FaultResult, PhaseShare
@@ -29,6 +28,19 @@ LOST = (
     Outcome.HTTP_5XX,
 )
 
+WITHHELD_BY = frozenset(
+    {
+        "network.bandwidth",
+        "network.blackhole",
+        "network.half_open",
+        "network.latency",
+        "network.slice",
+        "network.slow_connect",
+        "network.slow_start",
+    }
+)
+"""The kinds that can keep every byte of an answer from us while nothing is closed, whatever the target does."""
+
 
 def is_lost(columns: Columns) -> Mask:
     """Which requests ended without the answer that they were sent for, and not because we hung up or were put off."""
@@ -40,13 +52,15 @@ def is_stuck(columns: Columns) -> Mask:
     return np.asarray(columns.is_outcome(Outcome.TIMEOUT) & (columns.begun == 0) & ~columns.answered & ~columns.odd)
 
 
-def hit_in_path(columns: Columns, shadows: Sequence[Shadow]) -> Mask:
-    """Which timed out and were under way while a fault in the path was on: that says nothing about the target."""
+def is_withheld(columns: Columns, shadows: Sequence[Shadow]) -> Mask:
+    """Which timed out and were under way while a fault was on that may have kept the answer from us: that says nothing
+    about the target. What another fault of the path does, a reset or a status, ends a request; under it none waits.
+    """
     hit = np.zeros(len(columns.index), dtype=np.bool_)
     waited = np.flatnonzero(columns.is_outcome(Outcome.TIMEOUT))
     due_s, end_s = columns.due_s[waited], columns.end_s[waited]
     for fault in (shadow.fault for shadow in shadows):
-        if fault.kind in KINDS and KINDS[fault.kind].via is Via.PROXY:
+        if fault.kind in WITHHELD_BY:
             hit[waited[(due_s <= fault.end_s) & (end_s >= fault.at_s)]] = True
     return hit
 

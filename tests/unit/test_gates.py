@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scenarios.definition import ArrivalKind, Arrivals, GateSpec, Phase, Slo
+from scenarios.faults.kinds import KINDS
 from scenarios.gates import InstrumentError, Samples, bound_text, judge, samples_of, so_far
 from scenarios.metrics import METRICS
 from scenarios.observation import Finding, Judged, Observation, Outcome
@@ -16,6 +17,7 @@ from scenarios.request import PlannedRequest
 from scenarios.result import GateResult, GateVerdict, Recovery
 from scenarios.stats.sketch import LogSketch
 from scenarios.summary import FiredFault, SummaryContext, columns_of
+from scenarios.summary.faults import WITHHELD_BY
 
 PASS, FAIL, OPEN, INVALID = GateVerdict.PASS, GateVerdict.FAIL, GateVerdict.INCONCLUSIVE, GateVerdict.INVALID
 STEADY = Arrivals(kind=ArrivalKind.CONSTANT, duration_s=10, rate=1)
@@ -273,6 +275,9 @@ def test_what_faults_cost_is_compared_as_it_is() -> None:
         7.0,
         10.0,
     ]  # five of them, and service was not back from either
+    broken = (FiredFault(1, "network.reset", 100.0, 104.0), FiredFault(2, "engine.stop", 105.0, 106.0))
+    assert of("stuck", 9, faults=broken).measured == 12.0  # a reset keeps nothing from us: who waits is stuck
+    assert WITHHELD_BY <= KINDS.keys()
     assert of("retried", 0).verdict is PASS
     assert of("duplicated", 0).verdict is PASS
     assert of("fingerprints", 1).reason == "no answer named its model"
