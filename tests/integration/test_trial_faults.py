@@ -144,6 +144,7 @@ async def test_faults_asked_for_live_come_with_their_parameters_and_one_command_
     ]  # fmt: skip
     refusals = [event.text for event in watch.events if event.kind == "fault.refused"]
     assert len(refusals) == 2
+    assert [event.fault.command for event in watch.events if event.kind == "fault.start" and event.fault] == [1]
     assert any("--inject" in text for text in refusals)
     assert any("network.nonsense" in text for text in refusals)
     (over,) = [event for event in watch.events if event.kind == "fault.end"]
