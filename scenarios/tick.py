@@ -117,12 +117,16 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaultMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which fault an event speaks of; `number` counts the faults of a run from 1, in the order of their starts."""
+    """Which fault an event speaks of; `number` counts the faults of a run from 1, in the order of their starts.
+
+    command: the number of the operator's command that asked for it; 0: the plan did.
+    """
 
     number: int
     kind: str
     words: str = ""  # its parameters, as people read them
     instant: bool = False
+    command: int = 0
     undone: bool = True  # of "fault.end"
     facts: dict[str, float | str] = {}  # of "fault.end": what it did
 

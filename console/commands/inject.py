@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console import options, terminal
 from console.errors import UsageError
 from console.exits import Exit
+
+if TYPE_CHECKING:
+    from scenarios.journal import JournalReader
+    from scenarios.tick import Event
 
 EXAMPLES = """\
 examples:
@@ -18,7 +25,13 @@ examples:
 
 `seatrial faults` lists the kinds. Faults on the way (network, http, stream) need a run with such faults in its
 scenario, or one that was started with `seatrial run ... --inject`; the console always starts them so.
+
+It waits until the run has answered: 0 the fault is on (or all are being ended), 2 the run refused, 3 no answer within
+ten seconds; the command stands in the journal all the same.
 """
+
+PATIENCE_S = 10.0  # a guardian may have to be started first, and memory to be taken
+_POLL_S = 0.1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,24 +44,68 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the kind, such as delay=300ms"
     )
     parser.add_argument("--end-all", action="store_true", help="end every fault that is on, at once")
+    options.add_json(parser)
 
 
 def handle(args: argparse.Namespace) -> int:
+    from console.liveness import is_alive
     from scenarios.faults.asked import END_FAULTS, FAULT
-    from scenarios.journal import send_command
+    from scenarios.journal import JournalReader, send_command
+    from scenarios.report.document import to_json
     from scenarios.runs import find_run, runs_dir
 
     argument = _argument(args)
     journal = find_run(runs_dir(args.runs_dir), args.run).absolute()
     run_id = _live(journal)
-    if args.end_all:
-        send_command(journal, END_FAULTS)
-        what = "end every fault"
-    else:
-        send_command(journal, FAULT, argument)
-        what = f"bring {args.kind} about"
-    terminal.note(f"asked run {run_id} to {what}; `seatrial watch {run_id}` shows what comes of it")
+    with JournalReader(journal) as reader:
+        after = max((number for number, _ in reader.events()), default=0)
+        command = send_command(journal, END_FAULTS if args.end_all else FAULT, argument)
+
+        def is_answer(event: Event) -> bool:
+            if args.end_all:
+                return event.kind == "operator.end_faults"
+            return event.fault is not None and event.fault.command == command
+
+        answer = _answer(reader, after, is_answer, lambda: is_alive(journal))
+    if args.json:
+        terminal.emit_json(to_json(_facts(run_id, command, answer)))
+    if answer is None:
+        what = "has ended without an answer" if not is_alive(journal) else f"has not answered in {PATIENCE_S:g} s"
+        terminal.say(f"run {run_id} {what}; the command is in its journal, `seatrial watch {run_id}` shows what comes")
+        return Exit.INCONCLUSIVE
+    if answer.kind == "fault.refused":
+        raise UsageError(f"run {run_id} refused: {answer.text}")
+    said = answer.text if answer.fault is None else f"fault {answer.fault.number} is on: {answer.text}"
+    terminal.note(f"run {run_id}: {said}; `seatrial watch {run_id}` shows what comes of it")
     return Exit.GO
+
+
+def _answer(
+    reader: JournalReader, after: int, is_answer: Callable[[Event], bool], alive: Callable[[], bool]
+) -> Event | None:
+    """The first event after that one which answers; None where the run ends or PATIENCE_S is over before."""
+    ends_s = time.monotonic() + PATIENCE_S
+    while True:
+        over = time.monotonic() >= ends_s or not alive()
+        for number, event in reader.events(after):
+            after = number
+            if is_answer(event):
+                return event
+        if over:
+            return None
+        time.sleep(_POLL_S)
+
+
+def _facts(run_id: str, command: int, answer: Event | None) -> dict[str, object]:
+    """What `--json` prints. answer: the kind of the event; null: there was none, nor any text, time or number."""
+    return {
+        "run": run_id,
+        "command": command,
+        "answer": answer and answer.kind,
+        "text": answer and answer.text,
+        "t_s": answer and answer.t_s,
+        "fault": answer and answer.fault and answer.fault.number,
+    }
 
 
 def _argument(args: argparse.Namespace) -> str:

@@ -35,6 +35,8 @@ def undone_in_words(kind: FaultKind) -> str:
     """Who puts it right, also when the run is killed."""
     if kind.via is Via.PROXY:
         return "the proxy lets all through again"
+    if kind.via is Via.RUNNER:
+        return "it ends with the run, whose own view it is"
     if kind.family == "clients":
         return "they hang up"
     if kind.instant:
@@ -51,4 +53,6 @@ def harm_in_words(kind: FaultKind) -> str:
             return "the target, by requests beside the plan"
         case "engine":
             return "the target's process"
+    if not kind.needs:
+        return "this run's own files" if kind.via is Via.HOLDER else "this run's own view of the clock"
     return "the target's process" if Need.PROCESS in kind.needs else "this machine"

@@ -120,7 +120,7 @@ class Samples:
                 return Value(float(len(names)) if names else None, n=sum(names.values()), why=why)
             case "engine.restarts":
                 count = self.context.engine_restarts
-                why = "the engine's restarts are known only for the embedded engine"
+                why = "restarts are known only of what is started here: the embedded engine, or what --launch starts"
                 return Value(why=why) if count is None else Value(float(count), n=1)
             case "capacity.rate":
                 return self._capacity()

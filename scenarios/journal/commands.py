@@ -21,11 +21,13 @@ class Command(msgspec.Struct, frozen=True):
     argument: str
 
 
-def send_command(path: Path, kind: str, argument: str = "") -> None:
-    """Ask the run behind the journal at `path` for something; the row stays as the audit trail."""
+def send_command(path: Path, kind: str, argument: str = "") -> int:
+    """Ask the run behind the journal at `path` for something; the row stays as the audit trail, under that number."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with closing(connect(path, "rw")) as db:
-            db.execute("INSERT INTO command (sent_at, kind, argument) VALUES (?, ?, ?)", (now, kind, argument))
+            row = (now, kind, argument)
+            added = db.execute("INSERT INTO command (sent_at, kind, argument) VALUES (?, ?, ?)", row)
+            return added.lastrowid or 0
     except sqlite3.DatabaseError as error:
         raise JournalError(f"{path}: cannot write a command ({error})") from error

@@ -31,6 +31,7 @@ HEADS = ("outcome", "fault", "parameters", "out of the SLO for", "lost", "shed",
 _WIDTHS = (22, 22, 8, 5, 5, 7)  # outcome, fault, outside, lost, shed, retried
 _NARROW = (0, 1, 3)  # those on less than 78 columns
 _WHOLE = 78
+_LEFT = "could not be undone"
 
 
 def outcome(one: FaultResult) -> str:
@@ -91,14 +92,18 @@ def _more(one: FaultResult) -> list[str]:
     if one.budget_spent:
         parts.append(f"{share(one.budget_spent)} of the error budget")
     if not one.undone:
-        parts.append("could not be undone")
-    parts += [f"{one_line(name, 30).replace('_', ' ')} {keyed(name, value)}" for name, value in one.facts.items()]
+        parts.append(_LEFT)
+    parts += [
+        f"{one_line(name, 30).removesuffix('_s').replace('_', ' ')} {keyed(name, value)}"
+        for name, value in one.facts.items()
+    ]
     return parts
 
 
 def _row(one: FaultResult) -> tuple[str, ...]:
     recovery = NOTHING if one.recovered_s is None else seconds(one.recovered_s)
-    return (outcome(one), one_line(one.kind, 40), one_line(one.words), *_numbers(one), recovery)
+    words = [one_line(one.words), "" if one.undone else _LEFT]
+    return (outcome(one), one_line(one.kind, 40), ", ".join(filter(None, words)), *_numbers(one), recovery)
 
 
 def _skipped(one: FaultResult) -> tuple[str, ...]:

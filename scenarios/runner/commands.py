@@ -32,7 +32,7 @@ class Commands:
             case "stop":
                 self._stop.set()
             case "fault":
-                self._inject(command.argument)
+                self._inject(command)
             case "end_faults":
                 count = self._faults.end_all("the operator ended it")
                 what = "no fault is on" if not count else f"ends {count} fault{'s' if count > 1 else ''}"
@@ -40,13 +40,13 @@ class Commands:
             case _:
                 self._record.emit("operator.unknown", f"no command {command.kind}")
 
-    def _inject(self, argument: str) -> None:
+    def _inject(self, command: Command) -> None:
         try:
-            fault = decode(argument)
+            fault = decode(command.argument)
         except AskedWrongly as error:
-            self._record.emit("fault.refused", f"{argument[:200]}: {error}")
+            self._record.emit("fault.refused", f"{command.argument[:200]}: {error}")
             return
         length = f" for {fault.for_s:g}s" if fault.for_s else ""
         words = f": {words}" if (words := params_in_words(fault)) else ""
         self._record.emit("operator.fault", f"asks for {fault.kind}{length}{words}")
-        self._faults.inject(fault)
+        self._faults.inject(fault, command.id)

@@ -119,14 +119,14 @@ class FaultBoard:
         finally:
             self._nursery = None
 
-    def inject(self, fault: FaultSpec) -> None:
-        """Bring one fault about now; refused while no plan is being sent."""
+    def inject(self, fault: FaultSpec, command: int = 0) -> None:
+        """Bring one fault about now; refused while no plan is being sent. command: the number of who asks for it."""
         if self._nursery is None:
             text = f"{fault.kind}: nothing is being sent: the run has not started yet, or it is over"
-            self._emit("fault.refused", text, fault=self._mark(fault))
+            self._emit("fault.refused", text, fault=self._mark(fault, command))
         else:
             fault = dataclasses.replace(fault, at_s=self._now_s())
-            self._nursery.create_task(self._bring(fault, None))
+            self._nursery.create_task(self._bring(fault, None, command))
 
     def see(self, tick: Tick) -> None:
         """End the faults whose condition holds now."""
@@ -164,21 +164,22 @@ class FaultBoard:
                 self._emit(FAULT_WITHHELD, f"the service was not steady before any fault: {why}")
         return self._steady
 
-    def _mark(self, fault: FaultSpec) -> FaultMark:
+    def _mark(self, fault: FaultSpec, command: int) -> FaultMark:
         self._numbers += 1
         return FaultMark(
             number=self._numbers,
             kind=fault.kind,
             words=params_in_words(fault),
             instant=KINDS[fault.kind].instant,
+            command=command,
         )
 
-    async def _bring(self, fault: FaultSpec, place: int | None) -> None:
+    async def _bring(self, fault: FaultSpec, place: int | None, command: int = 0) -> None:
         """One fault from its order to its end. place: among the planned ones; None: it was asked for."""
         if place is not None:
             async with self._turn:
                 await self._room()
-        mark, now_s = self._mark(fault), self._now_s()
+        mark, now_s = self._mark(fault, command), self._now_s()
         no = "fault.refused" if place is None else "fault.skipped"
         if self._nursery is None:  # its turn came when all were being ended
             self._emit(no, f"{fault.kind}: {_RUN_OVER}", fault=mark)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 from test_report_samples import RUN_ID, make_document, write_journal
 
+import console.commands.inject
 import console.launch
 import console.liveness
 import scenarios.runner
 from console.cli import main
 from console.options import console_options
 from scenarios.catalogue import names
-from scenarios.definition import FaultSpec
+from scenarios.definition import FaultSpec, Keep
 from scenarios.faults.asked import decode
 from scenarios.faults.kinds import KINDS
-from scenarios.journal import JournalReader
+from scenarios.journal import JournalReader, JournalWriter
 from scenarios.result import Verdict
 from scenarios.runner import RunOptions
+from scenarios.tick import Event, FaultMark
 
 Out = pytest.CaptureFixture[str]
 
@@ -67,22 +70,91 @@ def test_one_kind_is_told_whole(capsys: Out) -> None:
     assert 'did you mean "network.latency"?' in capsys.readouterr().err
 
 
-def test_a_fault_asked_for_becomes_a_command_of_the_run(
+class Answering:
+    """Stands in for the runner of a journal: answers each command with an event as soon as it is there."""
+
+    def __init__(self, journal: Path, kind: str) -> None:
+        self._writer = JournalWriter.reopen(journal, Keep())
+        self._kind = kind
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._answer)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._writer.close()
+
+    def _answer(self) -> None:
+        taken = 0
+        while not self._over.wait(0.005):
+            for command in self._writer.take_commands(taken):
+                taken = command.id
+                if self._kind == "fault.start":  # somebody else's comes first
+                    other = FaultMark(number=1, kind="host.cpu", command=command.id + 7)
+                    self._writer.add_event(Event(t_s=1.0, kind="fault.refused", text="host.cpu: no", fault=other))
+                mark = FaultMark(number=2, kind="stream.stall", command=command.id)
+                text = "ends 2 faults" if command.kind == "end_faults" else f"stream.stall: {self._kind}"
+                fault = None if command.kind == "end_faults" else mark
+                self._writer.add_event(Event(t_s=2.0, kind=self._kind, text=text, fault=fault))
+                self._writer.commit()
+
+
+def test_a_fault_asked_for_becomes_a_command_of_the_run_which_answers_that_it_is_on(
     journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
     monkeypatch.setattr(console.liveness, "is_alive", lambda _: True)
     words = ["--for", "10s", "--share", "0.5", "--set", "delay=3s", "--hits", "4"]
-    assert main(["inject", RUN_ID, "stream.stall", *words]) == 0
+    with Answering(journal, "fault.start"):
+        assert main(["inject", RUN_ID, "stream.stall", *words]) == 0
     ((kind, argument),) = commands(journal)
     assert kind == "fault"
     assert decode(argument) == FaultSpec("stream.stall", 0.0, 10.0, 0.5, 4, params=(("after", 3), ("delay", 3.0)))
-    assert f"asked run {RUN_ID} to bring stream.stall about" in capsys.readouterr().err
+    assert f"run {RUN_ID}: fault 2 is on: stream.stall: fault.start;" in capsys.readouterr().err
 
 
-def test_all_faults_can_be_ended(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_that_the_run_refuses_is_told_with_the_reason(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
     monkeypatch.setattr(console.liveness, "is_alive", lambda _: True)
-    assert main(["inject", RUN_ID, "--end-all"]) == 0
+    with Answering(journal, "fault.refused"):
+        assert main(["inject", RUN_ID, "stream.stall", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert f"run {RUN_ID} refused: stream.stall: fault.refused" in err
+    assert json.loads(out) == {
+        "run": RUN_ID,
+        "command": 1,
+        "answer": "fault.refused",
+        "text": "stream.stall: fault.refused",
+        "t_s": 2.0,
+        "fault": 2,
+    }
+
+
+def test_a_run_that_does_not_answer_leaves_it_open_what_came_of_the_fault(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.setattr(console.liveness, "is_alive", lambda _: True)
+    monkeypatch.setattr(console.commands.inject, "PATIENCE_S", 0.0)
+    assert main(["inject", RUN_ID, "stream.stall", "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out)["answer"] is None
+    assert "has not answered" in err
+    alive = iter([True, False, False])
+    monkeypatch.setattr(console.liveness, "is_alive", lambda _: next(alive))
+    monkeypatch.setattr(console.commands.inject, "PATIENCE_S", 60.0)
+    assert main(["inject", RUN_ID, "stream.stall"]) == 3
+    assert "has ended without an answer" in capsys.readouterr().err
+
+
+def test_all_faults_can_be_ended(journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    monkeypatch.setattr(console.liveness, "is_alive", lambda _: True)
+    with Answering(journal, "operator.end_faults"):
+        assert main(["inject", RUN_ID, "--end-all"]) == 0
     assert commands(journal) == [("end_faults", "")]
+    assert f"run {RUN_ID}: ends 2 faults" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

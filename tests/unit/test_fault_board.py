@@ -168,6 +168,20 @@ async def test_all_faults_are_ended_at_once_and_the_planned_ones_go_on() -> None
     await ended(task)
 
 
+async def test_what_came_of_a_fault_that_was_asked_for_names_the_command_that_asked() -> None:
+    bench = Bench()
+    task = bench.start(SLOW)
+    await bench.until("fault.start")
+    bench.board.inject(KILL, 7)
+    await bench.until("fault.start", 2)
+    await bench.board.finish("the run was aborted")
+    bench.board.inject(SLOW, 8)
+    assert {(event.kind, event.fault.command) for event in bench.events if event.fault} == {
+        ("fault.start", 0), ("fault.end", 0), ("fault.start", 7), ("fault.end", 7), ("fault.refused", 8),
+    }  # fmt: skip
+    await ended(task)
+
+
 async def test_a_finished_board_has_undone_everything_and_begins_nothing() -> None:
     bench = Bench()
     task = bench.start(SLOW)

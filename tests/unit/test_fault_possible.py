@@ -44,4 +44,5 @@ def test_every_kind_says_what_it_touches_and_who_puts_it_right(name: str) -> Non
     kind = KINDS[name]
     assert harm_in_words(kind)
     assert undone_in_words(kind)
+    assert (harm_in_words(kind) == "this machine") == (Need.LOCAL in kind.needs and kind.family == "host")
     assert (kind.via is Via.PROXY) == (harm_in_words(kind) == "this run's requests on their way")

@@ -244,6 +244,7 @@ def test_markdown_has_a_row_for_each_fault_and_what_came_of_it() -> None:
     ]
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 9 for row in rows)
     assert "| 6.2 s | 12 | 3 | 4 | 3.2 s |" in rows[2]
+    assert ["could not be undone" in row for row in rows] == [False] * 4 + [True] + [False] * 2
     assert "it needs an NVIDIA GPU" in rows[5]
     assert text.index("**Faults**") < text.index("<details>")
     assert "| models | demo fp" in text
