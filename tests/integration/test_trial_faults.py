@@ -204,7 +204,6 @@ async def test_an_aborted_run_that_is_stopped_at_once_stays_aborted(tmp_path: Pa
             await running
     with JournalReader(journal_path(tmp_path, "r1")) as reader:
         assert reader.run().state == "aborted"
-        assert rebuild(reader).verdict in (Verdict.NO_GO, Verdict.INVALID)  # what was under way is lost
     assert "operator.stop" not in watch.kinds
 
 

@@ -358,7 +358,8 @@ async def test_planned_faults_that_wait_for_room_come_one_by_one_in_their_order(
     assert [event.fault.kind for event in bench.events if event.fault][-1] == BRIEF.kind
 
 
-async def test_a_planned_fault_does_not_wait_for_one_that_is_to_stay() -> None:
+async def test_a_planned_fault_does_not_wait_for_one_that_is_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fault_board, "ENDING_S", 3600.0)
     bench = Bench(FaultRules(1, Blast(at_once=1)))
     task = bench.start(SLOW, BRIEF)
     await bench.until("fault.skipped")
