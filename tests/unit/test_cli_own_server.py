@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -56,14 +56,26 @@ def test_what_was_chosen_reaches_the_runner_and_a_run_that_is_resumed(by_file: b
     )
     assert (launched.launch, launched.launch_timeout_s, launched.target, launched.model) == (SERVER, 7.0, None, None)
     assert means_of(launched).launch == SERVER
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        pid = str(os.getpid())
+    listens = (
+        "import socket; it = socket.create_server(('127.0.0.1', 0)); print(it.getsockname()[1], flush=True); input()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", listens],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with child:
+        assert child.stdout is not None
+        url = f"http://127.0.0.1:{child.stdout.readline().strip()}"
+        pid = str(child.pid)
         if by_file:
             (tmp_path / "pid").write_text(pid)
             pid = str(tmp_path / "pid")
         words = ["--runs-dir", str(tmp_path), "--target", url, "--target-pid", pid]
         given = make_options(parser.parse_args(words), scenario, "b")
+        child.kill()
     means = means_of(given)
     assert (means.target, means.target_pid) == (url, pid)
     assert isinstance(means, Means)

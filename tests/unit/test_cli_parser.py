@@ -35,7 +35,7 @@ def test_every_command_explains_itself_with_examples(command: list[str], capsys:
 def test_commands_that_do_not_exist_yet_are_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     text = capsys.readouterr().out
-    for absent in ("review", "compare", "web "):
+    for absent in ("review", "web "):
         assert absent not in text
     assert main(["review"]) == Exit.USAGE
 
