@@ -93,11 +93,11 @@ def _more(one: FaultResult) -> list[str]:
         parts.append(f"{share(one.budget_spent)} of the error budget")
     if not one.undone:
         parts.append(_LEFT)
-    parts += [
-        f"{one_line(name, 30).removesuffix('_s').replace('_', ' ')} {keyed(name, value)}"
-        for name, value in one.facts.items()
-    ]
-    return parts
+    return [*parts, *(f"{_label(name)} {keyed(name, value)}" for name, value in one.facts.items())]
+
+
+def _label(name: str) -> str:
+    return one_line(name, 30).removesuffix("_s").replace("_", " ")
 
 
 def _row(one: FaultResult) -> tuple[str, ...]:
