@@ -160,7 +160,7 @@ class HolderInjector:
 
     async def close(self) -> None:
         """Undo what is still in force and end the guardian: it is told so by the end of its socket and the lifeline."""
-        for number in self._held:
+        for number in reversed(self._held):  # one that waits for another does not get its turn now
             self._say(End(number))
         for held in list(self._held.values()):
             await _whatever_comes(held.ended, _GONE_TIMEOUT_S)
