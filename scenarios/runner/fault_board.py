@@ -16,13 +16,14 @@ from scenarios.faults.kinds import KINDS, Need, Via
 from scenarios.faults.possible import Setting
 from scenarios.faults.words import params_in_words
 from scenarios.rebuild import FAULT_WITHHELD
-from scenarios.runner.fault_rules import FaultRules
-from scenarios.runner.held_fault import ENDING_S, HeldFault
+from scenarios.runner.fault_rules import TOUCH_S, FaultRules
+from scenarios.runner.held_fault import HeldFault
 from scenarios.tick import ActiveFault, Event, FaultMark, Tick
 
 RECOVERY_LIMIT_S = 60.0  # so long the board waits for a target that is ours to serve again after it was struck
 
 _RUN_OVER = "the run was over"
+_ROOM_S = 60.0  # so long a planned fault waits for an earlier one, which may have been slow to begin and to undo
 _LOOK_S = 0.02
 
 
@@ -177,8 +178,12 @@ class FaultBoard:
     async def _bring(self, fault: FaultSpec, place: int | None, command: int = 0) -> None:
         """One fault from its order to its end. place: among the planned ones; None: it was asked for."""
         if place is not None:
-            async with self._turn:
-                await self._room()
+            try:
+                async with self._turn:
+                    await self._room()
+            except asyncio.CancelledError:
+                self._emit("fault.skipped", f"{fault.kind}: {_RUN_OVER}", fault=self._mark(fault, command))
+                raise
         mark, now_s = self._mark(fault, command), self._now_s()
         no = "fault.refused" if place is None else "fault.skipped"
         if self._nursery is None:  # its turn came when all were being ended
@@ -206,11 +211,11 @@ class FaultBoard:
         return [(one.fault, now_s if one.since_s is None else one.since_s) for one in self._held.values()]
 
     async def _room(self) -> None:
-        """Wait for what should be over by now and is still being undone: that takes as long as it takes."""
+        """Wait for what should be over by now and is not: it began late, or is still being undone."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(ENDING_S):
+            async with asyncio.timeout(_ROOM_S):
                 while self._nursery is not None and self._rules.full(self._on(now_s := self._now_s()), now_s):
-                    late = [one.task for one in self._held.values() if one.over_by_s <= now_s]
+                    late = [one.task for one in self._held.values() if one.over_by_s <= now_s + TOUCH_S]
                     if not late:
                         return
                     await asyncio.wait(late, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)

@@ -16,8 +16,8 @@ from scenarios.faults.possible import Setting, why_not
 from scenarios.gates import so_far
 from scenarios.runner.live import LiveRun
 
-_TOUCH_S = 0.25
-"""A fault that is over so soon is waited for by one that needs what it has: undoing takes a moment."""
+TOUCH_S = 0.25
+"""A fault that is over so soon is waited for by one that needs what it has, or its place: undoing takes a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class FaultRules:
             return f"as many faults are on as at_once of [blast_radius] allows ({self.blast.at_once}); end one first"
         sole = KINDS[fault.kind].sole
         for other, since_s in on:
-            if sole and KINDS[other.kind].sole == sole and since_s + other.for_s > now_s + _TOUCH_S:
+            if sole and KINDS[other.kind].sole == sole and since_s + other.for_s > now_s + TOUCH_S:
                 return f"{other.kind} is on, and both need {sole} to themselves; end it first, or start this one later"
         return ""
 

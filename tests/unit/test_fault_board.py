@@ -328,9 +328,10 @@ async def test_a_fault_that_is_soon_over_counts_as_on_all_the_same() -> None:
     await ended(task)
 
 
-async def test_a_planned_fault_waits_until_an_earlier_one_is_undone() -> None:
+@pytest.mark.parametrize("at_s", [0.0, 3.9])  # it should be over by now; or is in a moment
+async def test_a_planned_fault_waits_until_an_earlier_one_is_undone(at_s: float) -> None:
     bench = Bench(FaultRules(1, Blast(at_once=1)))
-    task = bench.start(dataclasses.replace(SLOW, for_s=0.2), BRIEF)
+    task = bench.start(dataclasses.replace(SLOW, at_s=at_s, for_s=0.2), BRIEF)
     await bench.until("fault.end", 2)
     await ended(task)
     starts = [event.kind for event in bench.events if event.fault]
@@ -358,8 +359,19 @@ async def test_planned_faults_that_wait_for_room_come_one_by_one_in_their_order(
     assert [event.fault.kind for event in bench.events if event.fault][-1] == BRIEF.kind
 
 
+async def test_a_planned_fault_whose_turn_never_comes_is_skipped() -> None:
+    bench = Bench(FaultRules(1, Blast(at_once=1)))
+    task = bench.start(dataclasses.replace(SLOW, at_s=-100.0), BRIEF, BRIEF)  # the first should long be over
+    await bench.until("fault.start")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await ended(task)
+    assert bench.told == ["fault.start 1", "fault.end 1", "fault.skipped 2", "fault.skipped 3"]
+    assert bench.events[-1].text == "network.refuse: the run was over"
+
+
 async def test_a_planned_fault_does_not_wait_for_one_that_is_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fault_board, "ENDING_S", 3600.0)
+    monkeypatch.setattr(fault_board, "_ROOM_S", 3600.0)
     bench = Bench(FaultRules(1, Blast(at_once=1)))
     task = bench.start(SLOW, BRIEF)
     await bench.until("fault.skipped")
