@@ -104,6 +104,7 @@ class FaultBoard:
         self._emit = emit
         self._unsteady = unsteady
         self._held: dict[int, _Held] = {}
+        self._struck: list[tuple[FaultSpec, float]] = []  # what was over at once, and when: it counts for a while
         self._numbers = 0
         self._first_place = 0  # of a run that goes on: so many of its planned faults have come already
         self._nursery: asyncio.TaskGroup | None = None
@@ -243,18 +244,23 @@ class FaultBoard:
             self._over(held, no, str(error))
         finally:
             del self._held[mark.number]
+            if mark.instant and held.since_s is not None:
+                self._struck.append((fault, held.since_s))
 
     def _on(self, now_s: float) -> list[tuple[FaultSpec, float]]:
-        """What is on, and since when."""
-        return [(one.fault, now_s if one.since_s is None else one.since_s) for one in self._held.values()]
+        """What is on or has struck, and since when."""
+        held = [(one.fault, now_s if one.since_s is None else one.since_s) for one in self._held.values()]
+        return held + self._struck
 
     async def _room(self) -> None:
-        """Wait for what is still being undone: it may take longer than the plan had thought."""
+        """Wait for what is still being undone: it may take longer than the plan had thought, as may a strike."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_ROOM_S):
                 while self._nursery is not None and self._rules.full(self._on(self._now_s()), self._now_s()):
-                    tasks = [one.task for one in self._held.values()]
-                    await asyncio.wait(tasks, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                    if tasks := [one.task for one in self._held.values()]:
+                        await asyncio.wait(tasks, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                    else:
+                        await asyncio.sleep(_LOOK_S)
 
     async def _hold(self, held: _Held, place: str) -> None:
         fault, deaths = held.fault, self._subject.deaths
