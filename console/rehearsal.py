@@ -19,9 +19,18 @@ def rehearse(args: argparse.Namespace) -> int:
     """
     from console.fault_facts import rehearsed_facts, rehearsed_lines, safety_lines
     from console.here import setting
+    from console.hub import read_name, resolve_model
     from console.outline import outline, outline_text
     from console.prepare import demand_keys, find
-    from console.target import check_choice, check_launch, check_owner, check_target_pid, read_road, read_target
+    from console.target import (
+        check_choice,
+        check_launch,
+        check_owner,
+        check_target_pid,
+        load_key,
+        read_road,
+        read_target,
+    )
     from scenarios.faults.schedule import scheduled
     from scenarios.plan import make_plan
     from scenarios.report.document import to_json
@@ -32,7 +41,10 @@ def rehearse(args: argparse.Namespace) -> int:
             raise UsageError(f"{option} needs a verdict, and --dry-run makes none; leave one of them out")
     check_choice(args)
     scenario = find(args, args.scenario)
+    load_key(args.api_key_file)
     read_road(args)
+    if args.model is not None:
+        (read_name if args.model.startswith("hf:") else resolve_model)(args.model)  # nothing is fetched
     target = None if args.target is None else read_target(args.target)
     if args.launch is not None:
         check_launch(args.launch)

@@ -11,6 +11,7 @@ from typing import Protocol
 from scenarios.conditions import Watch, in_words
 from scenarios.definition import FaultSpec
 from scenarios.errors import HarnessError
+from scenarios.faults.blast import STRIKE_S
 from scenarios.faults.injector import Injector
 from scenarios.faults.kinds import KINDS, Need, Via
 from scenarios.faults.possible import Setting
@@ -76,6 +77,7 @@ class FaultBoard:
         self._emit = emit
         self._unsteady = unsteady
         self._held: dict[int, HeldFault] = {}
+        self._struck: list[tuple[FaultSpec, float]] = []  # what was over at once, and when: it counts for a while
         self._numbers = 0
         self._first_place = 0  # of a run that goes on: so many of its planned faults have come already
         self._nursery: asyncio.TaskGroup | None = None
@@ -205,20 +207,25 @@ class FaultBoard:
             self._over(held, no, str(error))
         finally:
             del self._held[mark.number]
+            if mark.instant and held.since_s is not None:
+                self._struck.append((fault, held.since_s))
 
     def _on(self, now_s: float) -> list[tuple[FaultSpec, float]]:
-        """What is on, and since when."""
-        return [(one.fault, now_s if one.since_s is None else one.since_s) for one in self._held.values()]
+        """What is on or has struck, and since when."""
+        held = [(one.fault, now_s if one.since_s is None else one.since_s) for one in self._held.values()]
+        return held + self._struck
 
     async def _room(self) -> None:
-        """Wait for what should be over by now and is not: it began late, or is still being undone."""
+        """Wait for what should be over and is not (it began late, is being undone), and for strikes that count."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_ROOM_S):
                 while self._nursery is not None and self._rules.full(self._on(now_s := self._now_s()), now_s):
-                    late = [one.task for one in self._held.values() if one.over_by_s <= now_s + TOUCH_S]
-                    if not late:
+                    if late := [one.task for one in self._held.values() if one.over_by_s <= now_s + TOUCH_S]:
+                        await asyncio.wait(late, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                    elif any(since_s + STRIKE_S > now_s for _, since_s in self._struck):
+                        await asyncio.sleep(_LOOK_S)
+                    else:
                         return
-                    await asyncio.wait(late, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
 
     async def _hold(self, held: HeldFault, place: str) -> None:
         deaths = self._subject.deaths

@@ -216,6 +216,9 @@ def test_every_scenario_of_the_catalogue_can_be_rehearsed(name: str, runs: Path,
         (["--junit", "x.xml"], "--dry-run makes none"),
         (["--target", "https://llm.example.com"], "--i-own-this-target"),
         (["--target", "http://localhost:1", "--target-pid", "nowhere.pid"], "nowhere.pid"),
+        (["--api-key-file", "nowhere.key"], "nowhere.key"),
+        (["--model", "nowhere.gguf"], "nowhere.gguf cannot be read"),
+        (["--model", "hf:nowhere"], "write hf:ORG/REPO:FILE.gguf"),
         (["--blast-radius", "0.5"], "hits a share of 1, more than 0.5"),
         (["--blast-radius", "0"], "not a share between 0 and 1"),
         (["--duration", "1h"], "longer than 15 s"),
@@ -224,6 +227,22 @@ def test_every_scenario_of_the_catalogue_can_be_rehearsed(name: str, runs: Path,
 def test_a_mistake_is_one_in_a_dry_run_as_well(words: list[str], says: str, runs: Path, capsys: Out) -> None:
     assert main(["run", "rough-seas", "--dry-run", *words]) == 2
     assert says in capsys.readouterr().err
+    assert not runs.exists()
+
+
+def test_a_dry_run_misses_the_keys_of_tenants_as_the_run_does(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.delenv("SEATRIAL_API_KEY_RED", raising=False)
+    scenario = tmp_path / "shared.toml"
+    scenario.write_text(
+        'name = "shared"\nabout = "two tenants"\n[workload]\nprofile = "it-ops"\n[workload.tenants]\nred = 1\n'
+        '[arrivals]\nkind = "constant"\nrate = 1\nduration = "5s"\n'
+    )
+    for words in ([], ["--dry-run"]):
+        assert main(["run", str(scenario), "--target", "http://localhost:1", *words]) == 2
+        assert "set SEATRIAL_API_KEY_RED to it" in capsys.readouterr().err
+    assert main(["run", str(scenario), "--dry-run"]) == 0
     assert not runs.exists()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -22,6 +23,7 @@ KILL = FaultSpec("engine.kill", 0.0, params=(("part", "all"),))
 SLOW = FaultSpec("network.latency", 0.0, for_s=60.0, params=(("delay", 0.2), ("jitter", 0.0), ("direction", "down")))
 BRIEF = FaultSpec("network.refuse", 0.0, for_s=0.01)
 HERE, THERE = Setting(), Setting(target="http://example.org:8000")
+PIDS = Setting(target="http://127.0.0.1:1", has_pid=True)
 
 
 class Engine:
@@ -49,6 +51,7 @@ class Bench:
         refuses: Mapping[str, str] | None = None,
         unsteady: str = "",
         owned: bool = True,
+        now_s: Callable[[], float] = lambda: 4.0,
     ) -> None:
         self.events: list[Event] = []
         self._news = asyncio.Event()
@@ -59,7 +62,7 @@ class Bench:
             self.engine,
             lambda: setting,
             self._injector,
-            lambda: 4.0,
+            now_s,
             self.emit,
             lambda: unsteady,
         )
@@ -127,7 +130,7 @@ async def test_a_fault_that_strikes_the_engine_is_active_until_that_serves_again
 
 
 async def test_a_target_that_is_not_ours_has_no_recovery_to_wait_for() -> None:
-    bench = Bench(setting=Setting(target="http://127.0.0.1:1", has_pid=True), owned=False)
+    bench = Bench(setting=PIDS, owned=False)
     task = bench.start(KILL)
     await bench.until("fault.end")
     assert bench.events[-1].recovery_s is None
@@ -325,6 +328,31 @@ async def test_a_fault_that_is_soon_over_counts_as_on_all_the_same() -> None:
     await bench.until("fault.start")
     bench.board.inject(BRIEF)
     await bench.until("fault.refused")
+    await ended(task)
+
+
+async def test_a_strike_that_is_over_counts_for_a_while_all_the_same() -> None:
+    now = {"s": 4.0}
+    bench = Bench(FaultRules(1, Blast(at_once=1)), PIDS, owned=False, now_s=lambda: now["s"])
+    task = bench.start(KILL)
+    await bench.until("fault.end")
+    bench.board.inject(KILL)
+    await bench.until("fault.refused")
+    assert "at_once" in bench.events[-1].text
+    now["s"] = 5.0
+    bench.board.inject(KILL)
+    await bench.until("fault.end", 2)
+    await ended(task)
+
+
+async def test_a_planned_strike_waits_until_an_earlier_one_counts_no_more() -> None:
+    started = time.monotonic()
+    rules = FaultRules(1, Blast(at_once=1))
+    bench = Bench(rules, PIDS, owned=False, now_s=lambda: 4.0 + time.monotonic() - started)
+    task = bench.start(KILL, KILL)
+    await bench.until("fault.end", 2)
+    assert time.monotonic() - started >= 1.0
+    assert bench.told == ["fault.start 1", "fault.end 1", "fault.start 2", "fault.end 2"]
     await ended(task)
 
 
