@@ -36,12 +36,13 @@ def toml_lines(found: ChaosResult) -> list[str]:
     return [view(line, _LONGEST_LINE) for line in found.minimal.toml.splitlines()] if found.minimal else []
 
 
-def lines(found: ChaosResult, width: int) -> Iterator[str]:
-    """The section of the text report."""
+def lines(found: ChaosResult, width: int, seed: int) -> Iterator[str]:
+    """The section of the text report; `seed` is the run's."""
     for name, words in facts(found):
         yield from field(name, words, width)
     if found.minimal is None:
         return
-    yield f"{pad('Replay', LABEL)}seatrial run {found.minimal.path}"  # never cut: it is there to be copied
+    yield f"{pad('Replay', LABEL)}seatrial run {found.minimal.path} --seed {seed}"  # never cut: it is to be copied
+    yield from field("", ["with the target of this run: the same --launch, --target or --model"], width)
     yield ""
     yield from (cut(f"  {line}", width) for line in toml_lines(found))

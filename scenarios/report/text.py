@@ -39,7 +39,7 @@ def _lines(material: Material, journal: str, more: list[str], width: int, paint:
         yield from faults.lines(document.summary.faults, width, paint)
         yield ""
     if document.summary.chaos is not None:
-        yield from chaos.lines(document.summary.chaos, width)
+        yield from chaos.lines(document.summary.chaos, width, document.run.seed)
         yield ""
         yield "All tries together, those with faults too"
     yield from _numbers(document, width)

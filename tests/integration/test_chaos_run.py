@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from test_trial import Watch
 
+from scenarios.chaos.gates import SAME
 from scenarios.journal import JournalReader
 from scenarios.rebuild import rebuild
 from scenarios.result import ResultDocument, Verdict
 from scenarios.runner import RunOptions
+from scenarios.runner.chaos import ANSWERS
 from scenarios.runs import journal_path
 from scenarios.scenario_file import read_scenario
 from tests.planted.scenario import launch, write_scenario
@@ -56,6 +58,24 @@ def test_a_planted_bug_is_found_made_small_and_fails_again_from_its_file(bug: st
     again = asyncio.run(Watch().run(options(Path(minimal.path), tmp_path, bug, "again")))
     assert again.verdict is Verdict.NO_GO
     assert [gate.name for gate in again.gates] == [minimal.gate]
+
+
+def test_where_nobody_knows_the_right_answers_the_servers_own_stand_for_them(tmp_path: Path) -> None:
+    bug = "foreign-tokens-after-restart"
+    scenario = write_scenario(tmp_path, BUDGET_S, known=False)
+    found = asyncio.run(Watch().run(options(scenario, tmp_path, bug, "search")))
+    assert found.verdict is Verdict.NO_GO
+    assert rebuilt(tmp_path, "search") == found
+    chaos = found.summary.chaos
+    assert chaos is not None
+    assert chaos.minimal is not None
+    assert chaos.minimal.gate == SAME
+    assert (len(chaos.minimal.faults), chaos.minimal.requests) <= (2, 5)
+    assert any("the target's own" in warning for warning in chaos.warnings)
+    answers = Path(chaos.minimal.path).with_name(ANSWERS)
+    assert answers.stat().st_mode & 0o077 == 0
+    again = asyncio.run(Watch().run(options(Path(chaos.minimal.path), tmp_path, bug, "again")))
+    assert again.verdict is Verdict.NO_GO
 
 
 def test_of_a_sound_server_nothing_is_said_but_how_much_was_tried(tmp_path: Path) -> None:

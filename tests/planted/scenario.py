@@ -28,10 +28,12 @@ phase = "after"
 """
 
 
-def write_scenario(folder: Path, budget_s: float) -> Path:
-    """Write scenario and questions, and return the scenario's path."""
+def write_scenario(folder: Path, budget_s: float, known: bool = True) -> Path:
+    """Write scenario and questions, with the right answers or without, and return the scenario's path."""
     questions = [f"Add {17 * n + 3} and {29 * n + 11}." for n in range(40)]
-    rows = ({"prompt": question, "answer": "".join(answer_to(question))} for question in questions)
+    rows = (
+        {"prompt": question, **({"answer": "".join(answer_to(question))} if known else {})} for question in questions
+    )
     (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = folder / "planted.toml"
     path.write_text(_TEXT.format(budget_s=budget_s))

@@ -73,7 +73,7 @@ class Server:
         length = re.search(rb"(?i)content-length: *(\d+)", head)
         body = await reader.readexactly(int(length[1])) if length else b""
         if head.startswith(b"GET "):
-            models = {"object": "list", "data": [{"id": "planted", "object": "model"}]}
+            models: dict[str, object] = {"object": "list", "data": [{"id": "planted", "object": "model"}]}
             await _write_whole(writer, 200, models if b"/v1/models" in head.split(b"\r\n")[0] else {"status": "ok"})
             return True
         try:

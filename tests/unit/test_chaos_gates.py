@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from scenarios.chaos.document import chaos_of, conclude_search, gates_of_search
-from scenarios.chaos.gates import BACK, RIGHT, STANDS, Held, Known, beyond, failed, gates_of, judge_try, settled_s
+from scenarios.chaos.gates import BACK, RIGHT, SAME, STANDS, Held, Known, beyond, failed, gates_of, judge_try, settled_s
 from scenarios.chaos.one_try import Try
 from scenarios.chaos.record import ChaosRecord, Purpose, Tried
 from scenarios.definition import ArrivalKind, Arrivals, Chaos, FaultSpec, GateSpec, Phase, Scenario, Slo, Workload
@@ -75,6 +75,11 @@ def test_what_always_holds_is_asked_of_every_try() -> None:
     assert named(gates_of(scenario(), Try((0.3,)), Known())) == {BACK: 0.0}
     all_known = named(gates_of(scenario(), Try((0.3,), (RESET,)), Known(right=True, ours=True)))
     assert all_known == {BACK: 1.84, RIGHT: 0.0, STANDS: 0.0}
+
+
+def test_a_wrong_answer_is_one_that_has_changed_where_the_targets_own_are_the_right_ones() -> None:
+    (_, held) = gates_of(scenario(), Try((0.3,), (RESET,)), Known(right=True, own=True))
+    assert (held.gate.name, held.gate.metric, held.gate.minimum) == (SAME, "accuracy", 1.0)
 
 
 def test_answers_that_a_fault_changes_on_their_way_count_only_once_it_is_over() -> None:
@@ -209,10 +214,10 @@ def test_what_was_found_names_faults_requests_and_gate(spoilt: str, interrupted:
 
 
 def test_the_report_shows_what_was_covered_and_the_file_that_replays_it() -> None:
-    shown = "\n".join(words.lines(chaos_of(msgspec.structs.replace(FOUND_NONE, minimal=MINIMAL)), 100))
-    for part in ("3 tries", "2 of 40 kinds", "1 more to repeat", "3 of 3 times", "seatrial run /runs/r1/minimal.toml"):
+    shown = "\n".join(words.lines(chaos_of(msgspec.structs.replace(FOUND_NONE, minimal=MINIMAL)), 100, seed=7))
+    for part in ("3 tries", "2 of 40 kinds", "1 more to repeat", "3 of 3 times", "seatrial run /runs/r1/minimal.toml --seed 7"):
         assert part in shown
     assert '  name = "x"' in shown.splitlines()
-    nothing = "\n".join(words.lines(chaos_of(FOUND_NONE), 100))
+    nothing = "\n".join(words.lines(chaos_of(FOUND_NONE), 100, seed=7))
     assert "its time was used up" in nothing
     assert "Replay" not in nothing

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scenarios.chaos.draw import CHECKS, Draws, values_of
 from scenarios.chaos.feel import Feel
 from scenarios.chaos.one_try import PLAIN, Try, in_words, undisturbed
-from scenarios.chaos.shrink import ddmin, plainer, shrink
+from scenarios.chaos.shrink import NUDGE_S, ddmin, plainer, shrink
 from scenarios.definition import Blast, Chaos, Clients, FaultSpec, Retrying
 from scenarios.faults.kinds import KINDS
 
@@ -186,6 +186,20 @@ def test_parameters_and_times_become_plain_where_the_failure_allows_it() -> None
     fault = FaultSpec("network.reset", 0.3417, 2.0, hits=1, params=(("after", 200.0),))
     smallest, _ = shrunk(Try((0.3004, 4.019), (fault,)), lambda one: len(one.faults) == 1 and one.faults[0].at_s > 0.32)
     assert smallest == Try((0.3,), (FaultSpec("network.reset", 0.34, 0.5, params=(("after", 0.0),)),))
+
+
+@given(st.floats(0.31, 0.6).map(lambda t: round(t, 3)), st.floats(0.3, 0.6))
+@settings(max_examples=100, deadline=None)
+def test_no_time_is_made_plain_that_then_lies_on_the_edge_of_what_fails(at_s: float, edge_s: float) -> None:
+    def fails(one: Try) -> bool:
+        return len(one.faults) == 1 and len(one.at_s) == 2 and one.faults[0].at_s >= edge_s
+
+    failing = Try((0.3, 6.613), (spec("engine.kill", at_s),))
+    if fails(failing):
+        smallest, _ = shrunk(failing, fails)
+        found_s = smallest.faults[0].at_s
+        assert found_s == at_s or found_s > at_s or found_s - NUDGE_S >= edge_s
+        assert fails(smallest)
 
 
 def test_a_failure_that_needs_no_fault_is_shrunk_to_none() -> None:
