@@ -215,7 +215,13 @@ def test_what_was_found_names_faults_requests_and_gate(spoilt: str, interrupted:
 
 def test_the_report_shows_what_was_covered_and_the_file_that_replays_it() -> None:
     shown = "\n".join(words.lines(chaos_of(msgspec.structs.replace(FOUND_NONE, minimal=MINIMAL)), 100, seed=7))
-    for part in ("3 tries", "2 of 40 kinds", "1 more to repeat", "3 of 3 times", "seatrial run /runs/r1/minimal.toml --seed 7"):
+    for part in (
+        "3 tries",
+        "2 of 40 kinds",
+        "1 more to repeat",
+        "3 of 3 times",
+        "seatrial run /runs/r1/minimal.toml --seed 7",
+    ):
         assert part in shown
     assert '  name = "x"' in shown.splitlines()
     nothing = "\n".join(words.lines(chaos_of(FOUND_NONE), 100, seed=7))
